@@ -1,0 +1,213 @@
+"""Play a policy on a population and measure what it is worth: the one evaluation loop of the whole project.
+
+Every policy meets the same customers with the same luck, so results are paired customer by customer. A customer who
+leaves is not replaced. Never trains, and never shows a policy more than its observation unless it asks by name.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blockenv import noise
+from blockenv.cohort import Cohort
+from blockenv.scenarios import ScenarioLike, get
+
+EVALUATION_SEED = 2**40  # populations of evaluation; training seeds are smaller, so the two never meet
+_YEAR = 364
+_COMPACT_EVERY = 28
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Whoever chooses the messages of a day."""
+
+    def act(
+        self,
+        observation: NDArray[np.floating[Any]],
+        action_mask: NDArray[np.bool_],
+        rng: np.random.Generator,
+    ) -> NDArray[np.integer[Any]]:
+        """Choose for a whole batch.
+
+        Args:
+            observation: (N, D) float32, see `observation.layout`.
+            action_mask: (N, A) bool, True where the action is legal.
+            rng: the policy's own stream; it decides nothing but the policy's own coin flips.
+
+        Returns:
+            (N,) integers in 0..A-1, 0 is silence.
+        """
+        ...
+
+
+@runtime_checkable
+class Informed(Protocol):
+    """A policy that wants to be shown the customers themselves: for reference lines, never for a contender."""
+
+    def meet(self, cohort: Cohort) -> None:
+        """Called every morning before `act`, with the rows that `act` is about to see."""
+        ...
+
+
+class Result(NamedTuple):
+    """What became of N customers in D days under one policy."""
+
+    value: NDArray[np.float64]  # (N,) discounted expected margin net of discounts and costs, money
+    realised: NDArray[np.float64]  # (N,) the same with orders as they fell
+    segment: NDArray[np.int32]  # (N,)
+    days: NDArray[np.int64]  # (N,) days alive
+    messages: NDArray[np.int64]  # (N,) attempts
+    blocks: NDArray[np.int64]  # (N,) channels blocked
+    orders: NDArray[np.int64]  # (N,)
+    cost: NDArray[np.float64]  # (N,) money, undiscounted, messages and discounts
+    relevant: NDArray[np.int64]  # (N,) opened messages of relevance above 1/2: contacts the customer wanted
+    overloaded: NDArray[np.int64]  # (N,) messages beyond the ideal load
+    reach_after_year: NDArray[np.bool_]  # (C, N) open at day 364 (or the last day) and alive
+    opted_in: NDArray[np.bool_]  # (C, N) open on the first day
+    daily_value: NDArray[np.float64]  # (D,) undiscounted expected reward a customer
+    daily_messages: NDArray[np.float64]  # (D,) messages a customer
+    daily_blocks: NDArray[np.float64]  # (D,) blocks a customer
+    daily_alive: NDArray[np.float64]  # (D,) share alive in the morning
+    daily_reach: NDArray[np.float64]  # (D, C) share with the channel open in the morning, among all
+
+
+def play(
+    policy: Policy,
+    scenario: ScenarioLike,
+    seed: int = EVALUATION_SEED,
+    customers: int = 4096,
+    *,
+    days: int | None = None,
+    first_customer: int = 0,
+    batch: int = 4096,
+    progress: Callable[[int], None] | None = None,
+) -> Result:
+    """Serve `customers` for `days` under `policy`.
+
+    Args:
+        policy: see `Policy`; one that also has `meet` is shown the cohort itself.
+        scenario: a scenario, its name, or a file.
+        seed: of the population and its luck, 0..2^63-1.
+        customers: how many, numbered from `first_customer` on.
+        days: the scenario's evaluation window by default.
+        batch: customers at a time; results do not depend on it, unless the policy flips coins.
+        progress: called with the number of customer-days just finished.
+
+    Raises:
+        ValueError: a count below one, or actions of wrong shape, type or range.
+    """
+    world = get(scenario)
+    days = world.evaluation_days if days is None else days
+    for name, number in (("customers", customers), ("days", days), ("batch", batch)):
+        if number < 1:
+            raise ValueError(f"{name}: {number} is below 1")
+    parts = []
+    for start in range(0, customers, batch):
+        numbers = first_customer + np.arange(start, min(start + batch, customers), dtype=np.int64)
+        cohort = Cohort(world, np.full(len(numbers), seed, np.uint64), numbers)
+        parts.append((_play_batch(policy, cohort, days, policy_generator(seed, int(numbers[0])), progress), len(numbers)))
+    return _join(parts)
+
+
+def policy_generator(seed: int, first_customer: int) -> np.random.Generator:
+    """The stream a policy flips its coins with when it serves customers from `first_customer` on."""
+    return np.random.Generator(np.random.Philox(key=[seed % 2**64, noise.POLICY], counter=[first_customer, 0, 0, 0]))
+
+
+def checked_actions(action: Any, rows: int, actions: int) -> NDArray[np.int64]:
+    """`action` as (rows,) int64, or a ValueError that names what is wrong with it."""
+    array = np.asarray(action)
+    if array.shape != (rows,):
+        raise ValueError(f"action: shape {array.shape}, expected ({rows},)")
+    if not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"action: dtype {array.dtype}, expected integers")
+    # A negative action wraps to a huge unsigned one, so one comparison checks both ends.
+    if rows and int(array.astype(np.int64).view(np.uint64).max()) >= actions:
+        row = int(np.flatnonzero((array < 0) | (array >= actions))[0])
+        raise ValueError(f"action[{row}]: {array[row]} is not among 0..{actions - 1}")
+    return array.astype(np.int64, copy=False)
+
+
+def _play_batch(
+    policy: Policy,
+    cohort: Cohort,
+    days: int,
+    rng: np.random.Generator,
+    progress: Callable[[int], None] | None,
+) -> Result:
+    world, size, channels = cohort.scenario, len(cohort), len(cohort.scenario.channels)
+    counts = {name: np.zeros(size, np.int64) for name in _COUNTS}
+    value, realised, cost = np.zeros(size), np.zeros(size), np.zeros(size)
+    curves = {name: np.zeros(days) for name in ("value", "messages", "blocks", "alive")}
+    reach_curve = np.zeros((days, channels))
+    reach = np.zeros((channels, size), bool)
+    segment, opted_in = cohort.traits.segment.copy(), cohort.traits.opted_in.copy()
+    index = np.arange(size)
+    factor = 1.0
+    for day in range(days):
+        alive = cohort.state.alive
+        if day % _COMPACT_EVERY == 0 and alive.mean() < 0.8:
+            cohort.keep(alive)
+            index = index[alive]
+            alive = cohort.state.alive
+        if day == min(_YEAR, days - 1):
+            reach[:, index] = cohort.state.reachable & alive
+        if len(index) == 0:
+            break
+        curves["alive"][day] = alive.sum() / size
+        reach_curve[day] = (cohort.state.reachable & alive).sum(axis=1) / size
+        if isinstance(policy, Informed):
+            policy.meet(cohort)
+        chosen = policy.act(cohort.observe(), cohort.legal_actions().copy(), rng)
+        outcome = cohort.step(checked_actions(chosen, len(index), world.actions))
+        value[index] += factor * outcome.expected_reward
+        realised[index] += factor * outcome.reward
+        cost[index] += outcome.cost + outcome.discount
+        today = {
+            "days": alive,
+            "messages": outcome.sent,
+            "blocks": outcome.blocked.sum(axis=0),
+            "orders": outcome.ordered,
+            "relevant": outcome.opened & (outcome.relevance > 0.5),
+            "overloaded": outcome.delivered & (outcome.overload > 0.0),
+        }
+        for name, events in today.items():
+            counts[name][index] += events
+        curves["value"][day] = outcome.expected_reward.sum(dtype=np.float64) / size
+        curves["messages"][day] = outcome.sent.sum() / size
+        curves["blocks"][day] = today["blocks"].sum() / size
+        factor *= world.discount
+        if progress is not None:
+            progress(size)
+    return Result(
+        value=value,
+        realised=realised,
+        segment=segment,
+        cost=cost,
+        reach_after_year=reach,
+        opted_in=opted_in,
+        daily_value=curves["value"],
+        daily_messages=curves["messages"],
+        daily_blocks=curves["blocks"],
+        daily_alive=curves["alive"],
+        daily_reach=reach_curve,
+        **counts,
+    )
+
+
+_COUNTS = ("days", "messages", "blocks", "orders", "relevant", "overloaded")
+
+
+def _join(parts: list[tuple[Result, int]]) -> Result:
+    """Customers side by side; daily curves averaged with the number of customers as weight."""
+    sizes = np.array([size for _, size in parts], float)
+    fields = {}
+    for name in Result._fields:
+        values = [getattr(part, name) for part, _ in parts]
+        if name.startswith("daily_"):
+            fields[name] = np.average(values, axis=0, weights=sizes)
+        else:
+            fields[name] = np.concatenate(values, axis=-1)
+    return Result(**fields)
