@@ -4,6 +4,7 @@ Environments and the evaluation loop are both thin shells around a `Cohort`. It 
 never computes a probability itself and never decides when a customer's time is up.
 """
 
+import functools
 from typing import Any, TypeVar
 
 import numpy as np
@@ -40,6 +41,7 @@ class Cohort:
         dtype: type = np.float32,
     ) -> None:
         """Draw the customers `customer` (N,) int64 that belong to `seed` (N,) uint64."""
+        _keep_freed_memory()
         self.scenario = scenario
         self.rules = population.rules(scenario, dtype)
         self.columns = observation.layout(scenario)
@@ -108,6 +110,37 @@ class Cohort:
         self._space = noise.workspace(len(index), len(self.scenario.channels))
         self._reserve, self._legal, self._spent = None, None, np.zeros(len(index), bool)
 
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """Everything that `restore` needs, as copies of plain arrays."""
+        records = {"traits": self.traits, "state": self.state, "log": self.log}
+        arrays = {
+            f"{record}.{name}": np.array(values)
+            for record, fields in records.items()
+            for name, values in fields._asdict().items()
+        }
+        return arrays | {"seed": self._seed.copy(), "customer": self.customer.copy()}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Go on from a `snapshot` of a cohort of the same size and scenario.
+
+        Raises:
+            KeyError, ValueError: an array is missing or of another shape.
+        """
+        fresh: dict[str, Any] = {}
+        for record, fields in (("traits", self.traits), ("state", self.state), ("log", self.log)):
+            for name, values in fields._asdict().items():
+                stored = arrays[f"{record}.{name}"]
+                if stored.shape != values.shape or stored.dtype != values.dtype:
+                    raise ValueError(f"{record}.{name}: {stored.dtype}{stored.shape}, expected {values.dtype}{values.shape}")
+                fresh[f"{record}.{name}"] = stored.copy()
+        self.traits, self.state, self.log = (
+            fields._replace(**{name: fresh[f"{record}.{name}"] for name in fields._fields})
+            for record, fields in (("traits", self.traits), ("state", self.state), ("log", self.log))
+        )
+        self._seed, self.customer = arrays["seed"].copy(), arrays["customer"].copy()
+        self._key = noise.address(self._seed, noise.LUCK, self.customer)
+        self._reserve, self._legal = None, None
+
     def observe(self, rows: NDArray[np.bool_] | None = None) -> NDArray[np.floating[Any]]:
         """What the sender sees this morning of everybody, or of `rows` (N,) bool: (N, D), a new array."""
         traits, state, log = self.traits, self.state, self.log
@@ -116,7 +149,7 @@ class Cohort:
             traits, state, log = _pick(traits, index), _pick(state, index), _pick(log, index)
         seen = observation.observe(self._view, log, traits)
         if self.scenario.observe == "full":
-            hidden = observation.observe_hidden(self.rules, state, traits, self._segments)
+            hidden = observation.observe_hidden(self.rules, self._view, state, traits, self._segments)
             seen = np.concatenate([seen, hidden], axis=1)
         return np.asarray(seen)
 
@@ -144,6 +177,17 @@ class Cohort:
         if self._legal is not None and rows.any():
             index = np.flatnonzero(rows)
             self._legal[index] = observation.legal_actions(self.rules, self.log.known_reachable[:, index])
+
+
+@functools.cache
+def _keep_freed_memory() -> None:
+    """Let the allocator hold on to what a step frees, for the next step to use.
+
+    A step frees megabytes that the next one needs again. glibc returns blocks of that size to the system, and
+    getting fresh pages costs more than the arithmetic; once it has seen a large block freed it keeps them (its
+    thresholds are dynamic, up to 32 MiB). Other allocators ignore this.
+    """
+    np.ones(31 * 2**20, np.uint8)
 
 
 T = TypeVar("T", Traits, State, History)

@@ -147,6 +147,7 @@ class Outcome(NamedTuple):
     cost: Array  # (N,) money
     reward: Array  # (N,) margin - discount - cost
     expected_reward: Array  # (N,) mean of the reward given state and action
+    churn_probability: Array  # (N,) of today's leaving, given state and action
     overload: Array  # (N,) load above the ideal after a delivered message, fatigue units
     relevance: Array  # (N,) of a delivered message, else 0
 
@@ -376,7 +377,8 @@ def step(
     ordered = (prompted | (noise.order < organic_p)) & alive
 
     blocked, reopened = _channels_after(rules, traits, state, to_channel, block_p, bond, ordered, noise.channel)
-    churned = (noise.churn < churn_probability(rules, traits, bond, contact, overload)) & alive
+    churn_p = churn_probability(rules, traits, bond, contact, overload) * xp.astype(alive, kind)
+    churned = noise.churn < churn_p
 
     sold = xp.astype(ordered, kind)
     value = sold * order_value(rules, traits, noise.value_radius, noise.value_angle)
@@ -416,6 +418,7 @@ def step(
         cost=cost,
         reward=margin - discount - cost,
         expected_reward=expected,
+        churn_probability=churn_p,
         overload=overload,
         relevance=mail.relevance * contact,
     )
@@ -488,4 +491,6 @@ def _above(xp: Any, value: Array) -> Array:
 
 
 def _logistic(value: Array) -> Array:
-    return 1.0 / (1.0 + array_namespace(value).exp(-value))
+    """Logistic function; beyond e^-80 the event is impossible, and float32 would overflow."""
+    xp = array_namespace(value)
+    return 1.0 / (1.0 + xp.exp(xp.minimum(-value, 80.0)))

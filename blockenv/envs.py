@@ -5,7 +5,7 @@ probability, and never replace a customer whom the autoreset mode leaves to the 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, SupportsInt
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -22,6 +22,7 @@ from blockenv.scenarios import Scenario, ScenarioError, ScenarioLike, get
 Observation = Any  # (N, D) float32, or a dict of (N, width) float32
 Info = dict[str, Any]
 _RENDER_MODES = ["rgb_array", "human", "ansi"]
+_ENDLESS = 2**62  # days
 _SPANS = {"realised": "reward", "expected": "expected_reward"}
 
 
@@ -123,7 +124,7 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
             TypeError, ValueError: a mask or seeds of wrong type or shape.
         """
         mask = self._reset_mask(options)
-        super().reset(seed=seed if isinstance(seed, int) else None)
+        super().reset(seed=int(seed) if isinstance(seed, int | np.integer) else None)
         if self._cohort is None or (seed is not None and mask.all()):
             if self._cohort is None and not mask.all():
                 raise gym.error.ResetNeeded("reset_mask: reset every row once before resetting some")
@@ -174,13 +175,23 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
         self._done = done
         seen = self._observation()
         if self.autoreset_mode is AutoresetMode.SAME_STEP and done.any():
-            info = self._final(info, seen, done)
-            cohort.replace(done)
-            self._limit[done] = self._horizon
+            info = self._hand_over(seen, info, done)
             self._done = np.zeros(self.num_envs, bool)
-            seen = self._renewed(seen, done)
-            self._renew_info(info, done)
         return seen, reward, terminated, truncated, info
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """The whole population as arrays: customers, their state, their log and their clocks."""
+        return self.cohort.snapshot() | {"done": self._done.copy(), "limit": self._limit.copy()}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Go on from a `snapshot` as if nothing had happened in between.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first `reset`.
+            KeyError, ValueError: an array is missing or of another shape.
+        """
+        self.cohort.restore(arrays)
+        self._done, self._limit = arrays["done"].copy(), arrays["limit"].copy()
 
     def action_masks(self) -> NDArray[np.bool_]:
         """(N, A) bool, True where the action is legal today: not on a channel known to be blocked."""
@@ -206,8 +217,9 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
         self._done = np.zeros(self.num_envs, bool)
         self._limit = np.full(self.num_envs, self._horizon)
         if self._stagger:
-            # Spread evenly by customer number, so that a row's clock does not depend on the batch it is in.
-            self._limit -= (customers * 101) % self._horizon
+            # Spread by customer number, so that a row's clock does not depend on the batch it is in; the factor is
+            # 2^32 by the golden ratio, so that neighbours are far apart whatever the horizon.
+            self._limit -= (customers * 0x9E3779B9 % 2**32) * self._horizon >> 32
         if self.render_mode is not None:
             from blockenv.rendering import Chronicle  # plotting is not loaded unless somebody wants to look
 
@@ -218,15 +230,20 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
     def _seeds(self, seed: int | Sequence[int | None] | None) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         """The seed and first customer of each row."""
         rows = np.arange(self.num_envs, dtype=np.int64)
-        if seed is None or isinstance(seed, SupportsInt):
-            number = int(self.np_random.integers(2**63)) if seed is None else int(seed)
-            if not 0 <= number < 2**63:
-                raise ValueError(f"seed: {number}, expected 0..2^63-1")
-            return np.full(self.num_envs, number, np.uint64), self._first_customer + rows
-        if len(seed) != self.num_envs:
-            raise ValueError(f"seed: {len(seed)} seeds for {self.num_envs} rows")
-        numbers = [int(self.np_random.integers(2**63)) if each is None else int(each) for each in seed]
-        return np.array(numbers, np.uint64), np.full(self.num_envs, self._first_customer, np.int64)
+        if isinstance(seed, Sequence | np.ndarray):
+            if len(seed) != self.num_envs:
+                raise ValueError(f"seed: {len(seed)} seeds for {self.num_envs} rows")
+            numbers = [self._seed(each) for each in seed]
+            return np.array(numbers, np.uint64), np.full(self.num_envs, self._first_customer, np.int64)
+        return np.full(self.num_envs, self._seed(seed), np.uint64), self._first_customer + rows
+
+    def _seed(self, seed: Any) -> int:
+        """One seed as it was given, or a random one for None."""
+        if seed is None:
+            return int(self.np_random.integers(2**63))
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+            raise ValueError(f"seed: {seed!r}, expected a whole number in 0..2^63-1")
+        return int(seed)
 
     def _reset_mask(self, options: Mapping[str, Any] | None) -> NDArray[np.bool_]:
         mask = None if options is None else options.get("reset_mask")
@@ -249,37 +266,29 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
             return flat
         return {name: flat[:, columns].copy() for name, columns in self.features.items()}
 
-    def _renewed(self, seen: Observation, rows: NDArray[np.bool_]) -> Observation:
-        """A new observation that shows the newcomers in `rows`; `seen` itself was handed out as the final one."""
-        fresh = self._laid_out(self.cohort.observe(rows))
-        if not self._dict_obs:
-            return _with_rows(seen, rows, fresh)
-        return {name: _with_rows(values, rows, fresh[name]) for name, values in seen.items()}
-
-    def _final(self, info: Info, seen: Observation, done: NDArray[np.bool_]) -> Info:
-        """`info` with what finished rows ended with, as Gymnasium 1.x places it."""
-        final = {name: values.copy() if values.flags.writeable else values & done for name, values in info.items()}
-        for name in final:
-            if name.startswith("_"):
-                final[name] = info[name] & done
-        return {**info, "final_obs": seen, "_final_obs": done.copy(), "final_info": final, "_final_info": done.copy()}
-
-    def _renew_info(self, info: Info, rows: NDArray[np.bool_]) -> None:
-        """Rows that were just reset have a reset's info and nothing of the day before."""
-        for name in _OUTCOMES:
+    def _hand_over(self, seen: Observation, info: Info, done: NDArray[np.bool_]) -> Info:
+        """Replace finished rows within the step: newcomers into `seen`, what was into final_obs and final_info."""
+        final_seen = _only(seen, done)
+        final = {name: values & done if name.startswith("_") else values for name, values in info.items()}
+        self.cohort.replace(done)
+        self._limit[done] = self._horizon
+        _overwrite(seen, done, self._laid_out(self.cohort.observe(done)))
+        fresh: Info = {}
+        for name in _OUTCOMES:  # a reset has no outcome
             values = info[name].copy()
-            values[rows] = 0
-            info[name], info[f"_{name}"] = values, info[f"_{name}"] & ~rows
-        info.update(self._state_info())
+            values[done] = 0
+            fresh[name], fresh[f"_{name}"] = values, info[f"_{name}"] & ~done
+        fresh.update(self._state_info())
+        return {**fresh, "final_obs": final_seen, "_final_obs": done.copy(), "final_info": final, "_final_info": done.copy()}
 
     def _info(self, outcome: Outcome, rows: NDArray[np.bool_] | None) -> Info:
         """What happened (in `rows`; None for all) and how everybody is now."""
         info: Info = {}
         everybody = _everybody(self.num_envs)
-        for name, read in _OUTCOMES.items():
-            values = read(outcome)
+        for name, field in _OUTCOMES.items():
+            values = getattr(outcome, field).T  # made by this step and kept by nobody else
             if rows is not None:
-                values = np.where(rows if values.ndim == 1 else rows[:, None], values, np.zeros((), values.dtype))
+                values[~rows] = 0
             info[name], info[f"_{name}"] = values, everybody if rows is None else rows.copy()
         info.update(self._state_info())
         return info
@@ -291,7 +300,7 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
     def _state_info(self) -> Info:
         cohort, everybody = self.cohort, _everybody(self.num_envs)
         info = {
-            "action_mask": cohort.legal_actions().astype(np.int8),
+            "action_mask": cohort.legal_actions().copy().view(np.int8),
             "customer": cohort.customer.copy(),
             "day": cohort.log.day.copy(),
             "segment": cohort.traits.segment.copy(),
@@ -339,8 +348,10 @@ class CustomerEnv(gym.Env[Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """Meet a customer: the first of `seed`, or the next one if there is no seed."""
         super().reset(seed=seed)
-        limit = self.spec.max_episode_steps if self.spec is not None else None
-        self._population._horizon = self.scenario.horizon if limit is None else limit
+        registered = None if self.spec is None else gym.registry.get(self.spec.id)
+        # What is registered with a time limit gets it from gym.make, by a wrapper that keeps its length to itself.
+        endless = registered is not None and registered.max_episode_steps is not None
+        self._population._horizon = _ENDLESS if endless else self.scenario.horizon
         seen, info = self._population.reset(seed=seed)
         return _row_of(seen), _info_of(info)
 
@@ -368,22 +379,19 @@ class CustomerEnv(gym.Env[Any, Any]):
         self._population.close()
 
 
-def _outcome(field: str) -> Any:
-    return lambda outcome: getattr(outcome, field).copy()
-
-
-_OUTCOMES: dict[str, Any] = {
-    "margin": _outcome("margin"),
-    "discount": _outcome("discount"),
-    "message_cost": _outcome("cost"),
-    "expected_reward": _outcome("expected_reward"),
-    "order_value": _outcome("order_value"),
-    "sent": _outcome("sent"),
-    "delivered": _outcome("delivered"),
-    "opened": _outcome("opened"),
-    "ordered": _outcome("ordered"),
-    "blocked": lambda outcome: outcome.blocked.T.copy(),
-    "reopened": lambda outcome: outcome.reopened.T.copy(),
+_OUTCOMES = {
+    "margin": "margin",
+    "discount": "discount",
+    "message_cost": "cost",
+    "expected_reward": "expected_reward",
+    "churn_probability": "churn_probability",
+    "order_value": "order_value",
+    "sent": "sent",
+    "delivered": "delivered",
+    "opened": "opened",
+    "ordered": "ordered",
+    "blocked": "blocked",
+    "reopened": "reopened",
 }
 
 
@@ -408,10 +416,21 @@ def _everybody(rows: int) -> NDArray[np.bool_]:
     return np.broadcast_to(np.True_, rows)
 
 
-def _with_rows(values: NDArray[Any], rows: NDArray[np.bool_], fresh: NDArray[Any]) -> NDArray[Any]:
-    changed = values.copy()
-    changed[rows] = fresh
-    return changed
+def _only(seen: Observation, rows: NDArray[np.bool_]) -> Observation:
+    """The observations of `rows`, zero elsewhere; zeroed memory costs nothing where it is not written."""
+    if isinstance(seen, dict):
+        return {name: _only(values, rows) for name, values in seen.items()}
+    kept = np.zeros_like(seen)
+    kept[rows] = seen[rows]
+    return kept
+
+
+def _overwrite(seen: Observation, rows: NDArray[np.bool_], fresh: Observation) -> None:
+    if isinstance(seen, dict):
+        for name, values in seen.items():
+            values[rows] = fresh[name]
+    else:
+        seen[rows] = fresh
 
 
 def _row_of(seen: Observation) -> Observation:

@@ -12,6 +12,7 @@ from blockenv.dynamics import Array, Outcome, array_namespace
 from blockenv.scenarios.schema import Scenario
 
 LONG, RECENT = 60.0, 7.0  # half-lives of the two windows, days
+NEVER = 1000.0  # days since something that has not happened yet
 
 
 class Ledger(NamedTuple):
@@ -39,7 +40,7 @@ class History(NamedTuple):
     orders: Array  # (N,) orders of any kind, long window
     lifetime_orders: Array  # (N,)
     lifetime_spend: Array  # (N,) money
-    since_send: Array  # (N,) days, counted from joining where there was none
+    since_send: Array  # (N,) days, NEVER or more where there was none
     since_open: Array  # (N,) days
     since_order: Array  # (N,) days
 
@@ -81,7 +82,7 @@ def begin(rules: Ledger, opted_in: Array, dtype: Any = np.float32) -> History:
     channels, customers = opted_in.shape
     parts = rules.parts.shape[1]
 
-    def nothing(*shape: int) -> Array:
+    def nothing(*shape: int) -> Any:
         return np.zeros((customers, *shape), dtype)
 
     return History(
@@ -94,9 +95,9 @@ def begin(rules: Ledger, opted_in: Array, dtype: Any = np.float32) -> History:
         orders=nothing(),
         lifetime_orders=nothing(),
         lifetime_spend=nothing(),
-        since_send=nothing(),
-        since_open=nothing(),
-        since_order=nothing(),
+        since_send=nothing() + NEVER,
+        since_open=nothing() + NEVER,
+        since_order=nothing() + NEVER,
     )
 
 

@@ -105,11 +105,11 @@ def luck(key: UInt64, day: NDArray[np.int64], space: Workspace) -> Noise:
 
 
 def uniforms(key: UInt64, count: int) -> NDArray[np.float64]:
-    """`count` uniforms of 53 bits for each key, for traits: (count, N) float64, never exactly 0 or 1."""
+    """`count` uniforms of 52 bits for each key, for traits: (count, N) float64, never exactly 0 or 1."""
     words = key + _offsets(count)
     _mix(words, np.empty_like(words))
-    words >>= np.uint64(11)
-    return (words.astype(np.float64) + 0.5) * 2.0**-53
+    words >>= np.uint64(12)  # with 53 bits the largest, plus a half, would round to 1
+    return (words.astype(np.float64) + 0.5) * 2.0**-52
 
 
 def _offsets(count: int) -> UInt64:

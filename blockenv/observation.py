@@ -65,8 +65,9 @@ HIDDEN: dict[str, Feature] = {
     "true_fatigue": Feature(_one, 0, 1, "fatigue by the top of its ladder"),
     "true_bond": Feature(_one, 0, 1, "bond"),
     "true_reachable": Feature(_channels, 0, 1, "1 for an open channel"),
-    "true_alive": Feature(_one, 0, 1, "1 for a customer who has not left"),
     "true_segment": Feature(lambda scenario: len(scenario.segments), 0, 1, "1 for the customer's segment"),
+    "true_worth": Feature(lambda scenario: 2, -5, 5, "log of the organic orders a year, log of the median order against the typical one"),
+    "true_temper": Feature(lambda scenario: 3, -5, 5, "ideal load / 4, effect of contact on churn, resting bond"),
 }
 
 
@@ -133,7 +134,7 @@ def observe(tables: View, log: History, traits: Traits) -> Array:
     )
 
 
-def observe_hidden(rules: Rules, state: State, traits: Traits, segments: Array) -> Array:
+def observe_hidden(rules: Rules, tables: View, state: State, traits: Traits, segments: Array) -> Array:
     """The columns of `HIDDEN` (N, D'), for scenarios with `observe="full"`; `segments` is (S, 1) int, 0..S-1."""
     xp = array_namespace(traits.ideal_load)
     kind = traits.ideal_load.dtype
@@ -141,13 +142,20 @@ def observe_hidden(rules: Rules, state: State, traits: Traits, segments: Array) 
     def column(value: Array) -> Array:
         return xp.expand_dims(xp.astype(value, kind), axis=1)
 
+    def bounded(value: Array) -> Array:
+        return column(xp.minimum(xp.maximum(value, -5.0), 5.0))
+
     return xp.concat(
         [
             column(state.fatigue) / (rules.fatigue_levels - 1),
             column(state.bond) * rules.bond_step,
             xp.astype(state.reachable.T, kind),
-            column(state.alive),
             xp.astype((segments == traits.segment).T, kind),
+            bounded(xp.log(traits.organic_rate * TENURE_DAYS + 1e-6)),
+            bounded(traits.order_log_value - math.log(tables.reference_value)),
+            bounded(traits.ideal_load * 0.25),
+            bounded(traits.churn_contact),
+            bounded(traits.resting_bond),
         ],
         axis=1,
     )

@@ -65,7 +65,8 @@ def draw(
         "open_logit": by_channel("open_logit") + spread.open_logit * source.normal(channels),
         "buy_logit": by_channel("buy_logit") + spread.buy_logit * source.normal(channels),
         "block_log_rate": block_log_rate,
-        "background_block": -np.expm1(-by_channel("background_share") * np.exp(block_log_rate)),
+        # Not expm1: where a block probability of 0 stands as a tiny rate, this must be exactly 0, as luck can be 0.
+        "background_block": 1.0 - np.exp(-by_channel("background_share") * np.exp(block_log_rate)),
         "slot_block": effects("slot_block", scenario.slots, 0.0, spread.effect),
         "style_block": effects("style_block", styles, 0.0, spread.effect),
         "style_buy": effects("style_buy", styles, 0.0, spread.effect),

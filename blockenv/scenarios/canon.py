@@ -13,8 +13,8 @@ PUSH = Channel(
     load=1.0,
     cost=0.0005,
     block_probability=0.003,
-    open_logit=-2.6,
-    buy_logit=-4.2,
+    open_logit=-2.2,
+    buy_logit=-4.0,
     visibility="next_send",
     opt_in=0.6,
 )
@@ -116,9 +116,16 @@ _OMNICHANNEL = Scenario(
 )
 
 
+_ONLY_PRODUCT = 0.8  # relevance where a firm has one product: its customers came for it
+
+
 def _variant(name: str, isolates: str, **changes: Any) -> Scenario:
     """Omnichannel with other numbers; effects on slots, styles and products it no longer has are dropped."""
     fields = {**dict(_OMNICHANNEL), "name": name, "isolates": isolates, **changes}
+    if fields["products"] == ("any",):
+        fields["segments"] = tuple(
+            segment.model_copy(update={"relevance": {"any": _ONLY_PRODUCT}}) for segment in fields["segments"]
+        )
     kept = {
         "style_block": {style.name for style in fields["styles"]},
         "style_buy": {style.name for style in fields["styles"]},
@@ -185,7 +192,7 @@ _CANON = (
     _variant(
         "Frequency-v0",
         "when to speak at all: one channel, one message",
-        channels=(_open_to_all(PUSH),),
+        channels=(_open_to_all(EMAIL),),
         **_ONE_SLOT,
         **_ONE_STYLE,
         **_ONE_PRODUCT,
@@ -242,7 +249,7 @@ _CANON = (
         "Drift-v0",
         "customers who grow more sensitive over the first year",
         channels=(_open_to_all(PUSH), _open_to_all(EMAIL)),
-        calendar=Calendar(tolerance_drift=1.0, season=0.2),
+        calendar=Calendar(tolerance_drift=0.7, season=0.2),
         **_ONE_SLOT,
         **_ONE_PRODUCT,
         **_NO_WEEKEND,

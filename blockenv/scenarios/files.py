@@ -49,11 +49,12 @@ def load(path: str | Path) -> Scenario:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a null in the path
         raise ScenarioError(f"{path}: cannot be read as a scenario file ({error})") from error
     try:
         content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        # PyYAML lets what its constructors raise through: `!!bool x`, 2001-99-99, or brackets nested too deep.
         raise ScenarioError(f"{path}: not valid YAML ({error})") from error
     if not isinstance(content, Mapping):
         raise ScenarioError(f"{path}: holds {type(content).__name__}, expected a mapping of scenario fields")
@@ -83,7 +84,7 @@ def _parse(content: Mapping[str, Any], where: str) -> Scenario:
     fields = dict(content)
     base = fields.pop("base", None)
     if base is not None:
-        if base not in SCENARIOS:
+        if not isinstance(base, str) or base not in SCENARIOS:
             raise ScenarioError(f"{where}: base: {base!r} is not one of {', '.join(SCENARIOS)}")
         fields = _overlay(SCENARIOS[base].model_dump(), fields)
     try:

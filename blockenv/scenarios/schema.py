@@ -14,6 +14,10 @@ Label = Literal["FOUND", "RECALLED", "DERIVED", "ASSUMED"]
 Visibility = Literal["at_once", "next_send", "never"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 
+Effect = Annotated[float, Field(ge=-10, le=10)]  # beyond that float32 has nothing left to tell apart
+
+NO_SOURCE = "no source found; a sensitivity axis"
+
 
 def number(unit: str, label: Label, source: str, **rules: Any) -> Any:
     """A field that carries its unit, where its default comes from, and the range it may take."""
@@ -92,7 +96,7 @@ class Segment(Record):
     """The centre of one kind of customer. Effects that are not listed are zero."""
 
     name: Name
-    weight: float = number("share of the population", "ASSUMED", "no source gives shares", gt=0)
+    weight: float = number("share of the population", "ASSUMED", "no source gives shares", gt=0, le=1e6)
     ideal_load: float = number(
         "fatigue units", "ASSUMED", "stated thresholds of 1 to 10 messages a week (Localytics 2017)", gt=0, le=20
     )
@@ -102,9 +106,9 @@ class Segment(Record):
     reciprocity: float = number(
         "log-hazard a unit of load below the ideal", "ASSUMED", "form: Godfrey et al. 2011; range 0 to .12", ge=0, le=1
     )
-    style_block: dict[Name, float] = number("log-hazard by style", "ASSUMED", "Sahni et al. 2018: -.19; signs differ", default={})
-    slot_block: dict[Name, float] = number("log-hazard by slot", "ASSUMED", "Tempting Fate: commuting hours worse", default={})
-    style_buy: dict[Name, float] = number("logit of ordering by style", "ASSUMED", "Ellickson et al.", default={})
+    style_block: dict[Name, Effect] = number("log-hazard by style", "ASSUMED", "Sahni et al. 2018: -.19; signs differ", default={})
+    slot_block: dict[Name, Effect] = number("log-hazard by slot", "ASSUMED", "Tempting Fate: commuting hours worse", default={})
+    style_buy: dict[Name, Effect] = number("logit of ordering by style", "ASSUMED", "Ellickson et al.", default={})
     relevance: dict[Name, Annotated[float, Field(ge=0, le=1)]] = number(
         "relevance by product, 0 to 1", "ASSUMED", "irrelevance is the first-named cause of blocking", default={}
     )
@@ -125,7 +129,7 @@ class Spread(Record):
     effect: float = number(
         "standard deviation of style and slot effects", "ASSUMED", "range .2 to .4", default=0.2, ge=0, le=3
     )
-    weekend: float = number("standard deviation of the weekend effect", "ASSUMED", "", default=0.2, ge=0, le=3)
+    weekend: float = number("standard deviation of the weekend effect", "ASSUMED", NO_SOURCE, default=0.2, ge=0, le=3)
     relevance: float = number("standard deviation", "ASSUMED", "clipped to 0..1", default=0.1, ge=0, le=1)
     frailty: float = number(
         "standard deviation of the log block rate of a customer, all channels",
@@ -135,11 +139,11 @@ class Spread(Record):
         ge=0,
         le=4,
     )
-    channel_block: float = number("log standard deviation, channel by channel", "ASSUMED", "", default=0.3, ge=0, le=3)
-    open_logit: float = number("standard deviation of a customer's open logits", "ASSUMED", "", default=0.5, ge=0, le=4)
-    buy_logit: float = number("standard deviation of a customer's order logits", "ASSUMED", "", default=0.4, ge=0, le=4)
-    churn_contact: float = number("standard deviation", "ASSUMED", "", default=0.1, ge=0, le=2)
-    resting_bond: float = number("standard deviation, clipped to 0..1", "ASSUMED", "", default=0.05, ge=0, le=1)
+    channel_block: float = number("log standard deviation, channel by channel", "ASSUMED", NO_SOURCE, default=0.3, ge=0, le=3)
+    open_logit: float = number("standard deviation of a customer's open logits", "ASSUMED", NO_SOURCE, default=0.5, ge=0, le=4)
+    buy_logit: float = number("standard deviation of a customer's order logits", "ASSUMED", NO_SOURCE, default=0.4, ge=0, le=4)
+    churn_contact: float = number("standard deviation", "ASSUMED", NO_SOURCE, default=0.1, ge=0, le=2)
+    resting_bond: float = number("standard deviation, clipped to 0..1", "ASSUMED", NO_SOURCE, default=0.05, ge=0, le=1)
     organic_shape: float = number(
         "shape of the Gamma distribution of organic rates (CV = shape^-1/2)", "FOUND", "BG/NBD tradition, CV about 1", default=1.0, gt=0, le=100
     )
@@ -150,7 +154,7 @@ class Fatigue(Record):
     """Load that wears off: one ladder shared by all channels."""
 
     half_life: float = number("days", "ASSUMED", "evidence between 3 and 21 days", default=7.0, gt=0, le=365)
-    top: float = number("fatigue units at the highest level", "ASSUMED", "daily pushes rest at 10.6", default=12.0, gt=0, le=100)
+    top: float = number("fatigue units at the highest level", "ASSUMED", "daily pushes rest at 10.6", default=12.0, ge=0.01, le=100)
     levels: int = number("levels of the ladder", "ASSUMED", "a finite ladder makes the optimum exact", default=17, ge=2, le=200)
     start: float = number("fatigue units on the first day", "ASSUMED", "nobody has been contacted", default=0.0, ge=0)
 
@@ -162,8 +166,8 @@ class Bond(Record):
     levels: int = number("levels of the ladder", "ASSUMED", "a finite ladder makes the optimum exact", default=11, ge=2, le=200)
     start: float = number("bond on the first day", "ASSUMED", "a new customer", default=0.4, ge=0, le=1)
     relevant_open: float = number("bond an open at full relevance", "ASSUMED", "range .02 to .05", default=0.03, ge=0, le=1)
-    neutral_relevance: float = number("relevance at which an open builds nothing", "ASSUMED", "", default=0.35, ge=0, le=1)
-    overload: float = number("bond a unit of load above the ideal, a message", "ASSUMED", "", default=0.006, ge=0, le=1)
+    neutral_relevance: float = number("relevance at which an open builds nothing", "ASSUMED", NO_SOURCE, default=0.35, ge=0, le=1)
+    overload: float = number("bond a unit of load above the ideal, a message", "ASSUMED", NO_SOURCE, default=0.006, ge=0, le=1)
     order: float = number("bond an order", "ASSUMED", "range .03 to .08", default=0.05, ge=0, le=1)
     block: float = number("bond a block", "ASSUMED", "range .05 to .15", default=0.10, ge=0, le=1)
 
@@ -171,28 +175,28 @@ class Bond(Record):
 class Response(Record):
     """Slopes that all customers share."""
 
-    open_bond: float = number("logit of opening, bond 0 to 1", "ASSUMED", "", default=0.8, ge=0, le=5)
-    open_relevance: float = number("logit of opening, relevance 0 to 1", "ASSUMED", "", default=1.0, ge=0, le=5)
+    open_bond: float = number("logit of opening, bond 0 to 1", "ASSUMED", NO_SOURCE, default=0.8, ge=0, le=5)
+    open_relevance: float = number("logit of opening, relevance 0 to 1", "ASSUMED", NO_SOURCE, default=1.0, ge=0, le=5)
     open_fatigue: float = number("logit of opening a unit of load above the ideal", "ASSUMED", "Wohllebe et al. 2021 (sign)", default=0.10, ge=0, le=3)
-    open_slot: float = number("logit of opening a unit of slot log-hazard", "ASSUMED", "", default=0.5, ge=0, le=3)
+    open_slot: float = number("logit of opening a unit of slot log-hazard", "ASSUMED", NO_SOURCE, default=0.5, ge=0, le=3)
     block_relevance: float = number("log-hazard, relevance 0 to 1", "ASSUMED", "range .5 to 1.5", default=1.0, ge=0, le=5)
     block_bond: float = number("log-hazard, bond 0 to 1", "ASSUMED", "range 1 to 2.5", default=2.0, ge=0, le=5)
-    buy_relevance: float = number("logit of ordering, relevance 0 to 1", "ASSUMED", "", default=1.5, ge=0, le=5)
-    buy_bond: float = number("logit of ordering, bond 0 to 1", "ASSUMED", "", default=1.0, ge=0, le=5)
-    buy_fatigue: float = number("logit of ordering a unit of load above the ideal", "ASSUMED", "", default=0.08, ge=0, le=3)
-    organic_bond: float = number("log organic rate, bond 0 to 1", "ASSUMED", "", default=0.8, ge=0, le=5)
+    buy_relevance: float = number("logit of ordering, relevance 0 to 1", "ASSUMED", NO_SOURCE, default=1.5, ge=0, le=5)
+    buy_bond: float = number("logit of ordering, bond 0 to 1", "ASSUMED", NO_SOURCE, default=1.0, ge=0, le=5)
+    buy_fatigue: float = number("logit of ordering a unit of load above the ideal", "ASSUMED", NO_SOURCE, default=0.08, ge=0, le=3)
+    organic_bond: float = number("log organic rate, bond 0 to 1", "ASSUMED", NO_SOURCE, default=0.8, ge=0, le=5)
     churn_probability: float = number("probability a day at bond 1/2", "FOUND", "2 to 5 % a month", default=0.0013, ge=0, lt=1)
-    churn_bond: float = number("log-hazard, bond 0 to 1", "ASSUMED", "", default=1.2, ge=0, le=5)
-    churn_overload: float = number("log-hazard a unit of load above the ideal, on a day with contact", "ASSUMED", "", default=0.05, ge=0, le=3)
-    spill_over: float = number("hazard on the other channels on the day of a block", "ASSUMED", "", default=0.1, ge=0, le=10)
-    win_back_bond: float = number("log-hazard of reopening, bond 0 to 1", "ASSUMED", "", default=1.0, ge=0, le=5)
-    win_back_order: float = number("factor on the hazard of reopening on the day of an order", "ASSUMED", "", default=5.0, ge=1, le=100)
+    churn_bond: float = number("log-hazard, bond 0 to 1", "ASSUMED", NO_SOURCE, default=1.2, ge=0, le=5)
+    churn_overload: float = number("log-hazard a unit of load above the ideal, on a day with contact", "ASSUMED", NO_SOURCE, default=0.05, ge=0, le=3)
+    spill_over: float = number("hazard on the other channels on the day of a block", "ASSUMED", NO_SOURCE, default=0.1, ge=0, le=10)
+    win_back_bond: float = number("log-hazard of reopening, bond 0 to 1", "ASSUMED", NO_SOURCE, default=1.0, ge=0, le=5)
+    win_back_order: float = number("factor on the hazard of reopening on the day of an order", "ASSUMED", NO_SOURCE, default=5.0, ge=1, le=100)
 
 
 class Commerce(Record):
     """What an order is worth."""
 
-    order_value: float = number("money, median order of the median customer", "ASSUMED", "mid-size retail basket", default=60.0, gt=0)
+    order_value: float = number("money, median order of the median customer", "ASSUMED", "mid-size retail basket", default=60.0, ge=0.01, le=1e9)
     order_log_sd: float = number("log standard deviation from order to order", "FOUND", "CDNOW, Hillstrom", default=0.5, ge=0, le=3)
     margin: float = number("share of the order value", "ASSUMED", "usual retail gross margin", default=0.35, gt=0, le=1)
 
@@ -200,11 +204,11 @@ class Commerce(Record):
 class Calendar(Record):
     """What the date does, the same for everybody."""
 
-    season: float = number("amplitude of organic demand over 364 days", "ASSUMED", "", default=0.0, ge=0, lt=1)
+    season: float = number("amplitude of organic demand over 364 days", "ASSUMED", NO_SOURCE, default=0.0, ge=0, lt=1)
     tolerance_drift: float = number(
         "log change of tolerance over drift_days: ideal load falls, block rate rises", "ASSUMED", "a named scenario of ours", default=0.0, ge=0, le=3
     )
-    drift_days: int = number("days until tolerance has drifted", "ASSUMED", "", default=364, ge=1)
+    drift_days: int = number("days until tolerance has drifted", "ASSUMED", NO_SOURCE, default=364, ge=1, le=100_000)
 
 
 class Scenario(Record):

@@ -1,0 +1,45 @@
+"""Everything that chooses: rules, bandits and deep learners behind one protocol.
+
+`AGENTS` is the only list of them; the command line, the leaderboard and the contract tests iterate it. Classes are
+imported when they are asked for, so that a rule never waits for PyTorch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agents.agent import Agent
+
+AGENTS: dict[str, str] = {
+    "silence": "agents.rules:Silence",
+    "random": "agents.rules:Random",
+    "greedy": "agents.rules:Greedy",
+    "weekly": "agents.rules:Weekly",
+    "cap": "agents.caps:FrequencyCap",
+    "rfm": "agents.caps:RecencyFrequencyMonetary",
+    "linucb": "agents.bandits:LinUCB",
+    "lints": "agents.bandits:LinTS",
+    "linucb_priced": "agents.bandits:PricedLinUCB",
+    "lints_priced": "agents.bandits:PricedLinTS",
+    "dqn": "agents.deep:DQNAgent",
+    "ppo": "agents.deep:PPOAgent",
+}
+
+
+def agent_class(name: str) -> "type[Agent]":
+    """The class of an agent by its name in `AGENTS`, or by `package.module:Class`.
+
+    Raises:
+        AgentError: no such agent, or it cannot be imported.
+    """
+    from agents.agent import AgentError
+
+    path = AGENTS.get(name, name)
+    module, _, attribute = path.partition(":")
+    if not attribute:
+        raise AgentError(f"agent: {name!r} is neither one of {', '.join(AGENTS)} nor of the form package.module:Class")
+    try:
+        found: type[Agent] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise AgentError(f"agent: {name!r} cannot be imported ({error})") from error
+    return found

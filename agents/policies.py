@@ -1,0 +1,207 @@
+"""Policies for PPO and DQN of stable-baselines3 whose last layer is a `MessageHead`.
+
+The actor and the Q-network see what a sender may see and nothing else; only a critic, which is thrown away after
+training, may be shown the hidden state.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.torch_layers import create_mlp
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
+from torch import Tensor, nn
+
+from agents.networks import ActionLayout, MessageDistribution, MessageHead
+
+
+class _Latents(nn.Module):
+    """Hidden layers of actor and critic; the actor is given the first columns of the observation only."""
+
+    def __init__(self, columns: int, actor_columns: int, layers: Mapping[str, list[int]], activation: type[nn.Module]) -> None:
+        super().__init__()
+        self.actor_columns = actor_columns
+        self.policy_net = nn.Sequential(*create_mlp(actor_columns, 0, layers["pi"], activation))
+        self.value_net = nn.Sequential(*create_mlp(columns, 0, layers["vf"], activation))
+        self.latent_dim_pi = layers["pi"][-1] if layers["pi"] else actor_columns
+        self.latent_dim_vf = layers["vf"][-1] if layers["vf"] else columns
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return self.forward_actor(features), self.forward_critic(features)
+
+    def forward_actor(self, features: Tensor) -> Tensor:
+        latent: Tensor = self.policy_net(features[:, : self.actor_columns])
+        return latent
+
+    def forward_critic(self, features: Tensor) -> Tensor:
+        latent: Tensor = self.value_net(features)
+        return latent
+
+
+class FactoredActorCriticPolicy(ActorCriticPolicy):
+    """Actor and critic for PPO; the actor's logit of a message is the sum of its parts' logits.
+
+    Args:
+        layout: ``ActionLayout.plain()``.
+        factored: False gives every action a logit of its own.
+        interactions: add a logit of its own for every message to the factored sum.
+        actor_columns: the actor is shown only so many leading columns of the observation, the critic all of
+            them (an asymmetric actor-critic, Pinto et al. 2018): a critic that knows the customer does not
+            mistake a change of its own belief for an effect of a message.
+        silence_bias: initial logit of silence, see ``ActionLayout.silence_bias``. At 0 all actions are
+            equally likely: an untrained sender of 135 messages would write to everybody every day.
+        kwargs: as in ``ActorCriticPolicy`` (net_arch, ortho_init, optimizer_class and so on).
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lr_schedule: Schedule,
+        *,
+        layout: Mapping[str, Any],
+        factored: bool = True,
+        interactions: bool = False,
+        actor_columns: int | None = None,
+        silence_bias: float = 0.0,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        **kwargs: Any,
+    ) -> None:
+        self.layout = ActionLayout(**layout)
+        self.layout.check_spaces(observation_space, action_space)
+        self.factored = factored
+        self.interactions = interactions
+        self.actor_columns = actor_columns
+        self.silence_bias = silence_bias
+        super().__init__(observation_space, action_space, lr_schedule, activation_fn=activation_fn, **kwargs)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return super()._get_constructor_parameters() | {
+            "layout": self.layout.plain(),
+            "factored": self.factored,
+            "interactions": self.interactions,
+            "actor_columns": self.actor_columns,
+            "silence_bias": self.silence_bias,
+        }
+
+    def _build_mlp_extractor(self) -> None:
+        layers = self.net_arch if isinstance(self.net_arch, dict) else {"pi": self.net_arch, "vf": self.net_arch}
+        columns = self.actor_columns or self.features_dim
+        extractor: Any = _Latents(self.features_dim, columns, layers, self.activation_fn)
+        self.mlp_extractor = extractor.to(self.device)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)
+        head = MessageHead(
+            self.mlp_extractor.latent_dim_pi,
+            self.layout,
+            factored=self.factored,
+            interactions=self.interactions,
+            dueling=False,
+        )
+        if self.ortho_init:
+            head.apply(partial(self.init_weights, gain=0.01))
+        with th.no_grad():
+            head.scores.bias[0] += self.silence_bias
+        self.action_net = head
+        # Made anew, because the parent's one holds the parameters of the layer just replaced.
+        make_optimizer: Any = self.optimizer_class
+        self.optimizer = make_optimizer(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
+
+    def _latents(self, obs: PyTorchObs) -> tuple[Tensor, Tensor]:
+        features = self.extract_features(obs)
+        for_actor, for_critic = features if isinstance(features, tuple) else (features, features)
+        return self.mlp_extractor.forward_actor(for_actor), self.mlp_extractor.forward_critic(for_critic)
+
+    def _distribution(self, latent: Tensor, obs: PyTorchObs) -> MessageDistribution:
+        return MessageDistribution(self.action_net(latent, obs))
+
+    def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Actions ``(B,)``, values ``(B, 1)`` and log probabilities ``(B,)`` for observations ``(B, d)``."""
+        latent_actor, latent_critic = self._latents(obs)
+        distribution = self._distribution(latent_actor, obs)
+        actions = distribution.get_actions(deterministic=deterministic)
+        return actions, self.value_net(latent_critic), distribution.log_prob(actions)
+
+    def evaluate_actions(self, obs: PyTorchObs, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Values ``(B, 1)``, log probabilities ``(B,)`` and entropies ``(B,)``."""
+        latent_actor, latent_critic = self._latents(obs)
+        log_prob, entropy = self._distribution(latent_actor, obs).log_prob_and_entropy(actions)
+        return self.value_net(latent_critic), log_prob, entropy
+
+    def get_distribution(self, obs: PyTorchObs) -> MessageDistribution:
+        """The distribution of actions for observations ``(B, d)``."""
+        features = BasePolicy.extract_features(self, obs, self.pi_features_extractor)
+        return self._distribution(self.mlp_extractor.forward_actor(features), obs)
+
+
+class FactoredQNetwork(QNetwork):
+    """Value of each action: that of the customer plus the advantages of the message's parts."""
+
+    def __init__(
+        self, *args: Any, layout: Mapping[str, Any], factored: bool, interactions: bool, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.head_kwargs = {"factored": factored, "interactions": interactions}
+        self.layout = ActionLayout(**layout)
+        self.q_net = nn.Sequential(*create_mlp(self.features_dim, 0, self.net_arch, self.activation_fn))
+        latent = self.net_arch[-1] if self.net_arch else self.features_dim
+        self.head = MessageHead(latent, self.layout, dueling=factored, **self.head_kwargs)
+
+    def forward(self, obs: PyTorchObs) -> Tensor:
+        """Values ``(B, A)``; ``CLOSED`` where the channel is known to be closed, so no maximum takes it."""
+        latent = self.q_net(self.extract_features(obs, self.features_extractor))
+        values: Tensor = self.head(latent, obs)
+        return values
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return super()._get_constructor_parameters() | {"layout": self.layout.plain(), **self.head_kwargs}
+
+
+class FactoredDQNPolicy(DQNPolicy):
+    """Network and target network for DQN, with Q = value of the customer + advantages of the message's parts.
+
+    Args:
+        layout: ``ActionLayout.plain()``.
+        factored: False gives every action a value of its own (and no dueling).
+        interactions: add a value of its own for every message to the factored sum.
+        kwargs: as in ``DQNPolicy`` (net_arch, activation_fn, optimizer_class and so on).
+    """
+
+    q_net: FactoredQNetwork
+    q_net_target: FactoredQNetwork
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Discrete,
+        lr_schedule: Schedule,
+        *,
+        layout: Mapping[str, Any],
+        factored: bool = True,
+        interactions: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        ActionLayout(**layout).check_spaces(observation_space, action_space)
+        self.head_kwargs: dict[str, Any] = {
+            "layout": dict(layout),
+            "factored": factored,
+            "interactions": interactions,
+        }
+        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+
+    def make_q_net(self) -> FactoredQNetwork:
+        """One network; called for the learner and for its target."""
+        arguments = self._update_features_extractor(self.net_args, features_extractor=None)
+        return FactoredQNetwork(**arguments, **self.head_kwargs).to(self.device)
+
+    def legal_actions(self, obs: Tensor) -> Tensor:
+        """Which actions can be sent as far as observations ``(B, d)`` tell, ``(B, A)`` bool."""
+        return self.q_net.head.legal(obs)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return super()._get_constructor_parameters() | self.head_kwargs

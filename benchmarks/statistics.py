@@ -1,0 +1,374 @@
+"""Turns tables of customer values into averages with honest error bars, and says which agents tie.
+
+It must never read a file, draw from a generator that was not handed in, or trim, weight or drop a customer.
+
+**Data.** One agent in one scenario is an array of shape (S, N): row s is a training seed (a rule has one
+row), column i a held-out customer, the entry that customer's discounted value in money. Column i is the same
+customer with the same luck in every row of every agent.
+
+**Model.** value[s, i] = mean + seed effect[s] + customer effect[i] + rest[s, i]. Customers are an independent
+sample; seed effects and rests are independent over training seeds and agents; customer effects may correlate
+over agents (pairing lives off that). Then the variance of a mean, or of a difference of means, is
+
+    Var(profile) / N  +  sum over agents of max(0, Var(seed means) / S - Var(rest) / (S N))
+
+where the profile is the customer's value averaged over seeds, for a difference the difference of the two; it
+carries the rest already, and the subtraction keeps that from being counted twice. This is the two-way
+clustered variance of Cameron, Gelbach & Miller (2011), with the seeds' part kept from going negative. One row
+has no seed variance: right for a deterministic rule, too narrow for a learner that was trained once.
+
+**Degrees of freedom.** Satterthwaite (1946) pools the seed variances of the agents; with the customers' N - 1
+they are mixed as 1 / df = share / df_seeds + (1 - share) / (N - 1), `share` being the seeds' share of the
+variance. Satterthwaite's own squared shares claim too many degrees when a few seeds happen to agree.
+
+**Measured.** 95 % intervals cover 94 to 98 % with five seeds or more and for rules, 93 to 98 % with three,
+and down to 89 % where one side has two: train at least three. Above 95 % where seeds make no difference.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray: TypeAlias = NDArray[np.float64]
+
+# Equal numbers summed in another order differ by about 1e-16 of their size; agents that act alike must tie.
+ROUNDING = 1e-12
+RESAMPLED_AT_ONCE = 2_000_000  # customers; bounds the memory of a bootstrap
+
+
+class Estimate(NamedTuple):
+    """A number, the ends of its interval and its standard error, all in the unit of the number."""
+
+    mean: float
+    low: float
+    high: float
+    standard_error: float
+
+
+class Rank(NamedTuple):
+    """Where an agent stands; rank 1 is best, and agents that share a letter are not separable."""
+
+    low: int  # 1 + number of agents significantly better
+    high: int  # number of agents - number significantly worse
+    tied_with_best: bool  # nobody is significantly better
+    letters: str  # compact letter display; the highest mean has an "a"
+
+
+class _Agent(NamedTuple):
+    mean: float
+    profile: FloatArray  # (N,) averaged over seeds
+    seed_effects: FloatArray  # (S,)
+    seed_variance: float  # of the mean over seeds, the rest's share included
+    rest_variance: float  # the rest's share
+    magnitude: float
+
+
+class _Contrast(NamedTuple):
+    mean: float
+    standard_error: float
+    degrees: float
+
+
+def mean_estimate(values: ArrayLike, level: float = 0.95) -> Estimate:
+    """Mean value of one agent, `values` of shape (S, N), for new customers and new training seeds.
+
+    Raises ValueError for a wrong shape, fewer than two customers, entries that are not finite, or a level
+    outside (0, 1).
+    """
+    return _interval(_contrast(_agents([values], ["values"]), [1.0]), level)
+
+
+def paired_difference(values_a: ArrayLike, values_b: ArrayLike, level: float = 0.95) -> Estimate:
+    """Mean value of a minus that of b, `values_a` (S_a, N) and `values_b` (S_b, N), paired by customer.
+
+    Where equal training seeds push both agents the same way, the interval is too wide rather than too narrow.
+    Raises ValueError as `mean_estimate` does, and when the numbers of customers differ.
+    """
+    agents = _agents([values_a, values_b], ["values_a", "values_b"])
+    return _interval(_contrast(agents, [1.0, -1.0]), level)
+
+
+def relative(values: ArrayLike, reference: ArrayLike, level: float = 0.95) -> Estimate:
+    """Uplift (V - V0) / V0 of `values` (S, N) over `reference` (S_0, N), usually silence; 0.1 is 10 %.
+
+    A ratio of means, paired by customer, with the interval of the delta method.
+    Raises ValueError as `paired_difference` does, and when the interval of the reference's mean is not above
+    zero, since the ratio has no meaning then.
+    """
+    agents = _agents([values, reference], ["values", "reference"])
+    base = _interval(_contrast(agents[1:], [1.0]), level)
+    if base.low <= 0:
+        interval = f"[{base.low:.6g}, {base.high:.6g}]"
+        raise ValueError(f"reference: mean {base.mean:.6g}, interval {interval}; expected one above zero")
+    uplift = _contrast(agents, [1 / base.mean, -1 / base.mean]).mean
+    noise = _contrast(agents, [1 / base.mean, -(1 + uplift) / base.mean])
+    return _interval(noise._replace(mean=uplift), level)
+
+
+def ranks(values: Sequence[ArrayLike], level: float = 0.95) -> list[Rank]:
+    """Rank intervals and tie groups of agents, each (S_k, N), in the order given; higher values are better.
+
+    All pairs are compared, two-sided, with the correction of Holm (1979): the chance of any false verdict is
+    at most 1 - level. With that confidence all true ranks lie in their intervals, and the truly best agent is
+    among those tied with the best. Letters by insert and absorb (Piepho 2004): two agents share a letter
+    exactly when they are not separable.
+    Raises ValueError as `paired_difference` does, and for no agents.
+    """
+    _check(level)
+    agents = _agents(values, [f"values[{k}]" for k in range(len(values))])
+    pairs = list(combinations(range(len(agents)), 2))
+    contrasts = [_contrast([agents[i], agents[j]], [1.0, -1.0]) for i, j in pairs]
+    chances = [_chance(contrast) for contrast in contrasts]
+    better = np.zeros((len(agents), len(agents)), dtype=np.bool_)
+    for step, k in enumerate(np.argsort(chances, kind="stable")):
+        if chances[k] > (1 - level) / (len(pairs) - step):
+            break
+        better[pairs[k] if contrasts[k].mean > 0 else pairs[k][::-1]] = True
+    letters = _letters(better | better.T, [agent.mean for agent in agents])
+    lows, highs = 1 + better.sum(axis=0), len(agents) - better.sum(axis=1)
+    return [
+        Rank(int(low), int(high), bool(low == 1), group)
+        for low, high, group in zip(lows, highs, letters, strict=True)
+    ]
+
+
+def stratified_bootstrap(
+    strata: Sequence[Sequence[ArrayLike]],
+    statistic: Callable[[FloatArray], FloatArray],
+    rng: np.random.Generator,
+    *,
+    draws: int = 2000,
+    level: float = 0.95,
+) -> Estimate:
+    """Percentile interval of any function of the agents' means, over one scenario or several.
+
+    `strata[m][k]` is agent k in scenario m, (S_mk, N_m). `statistic` turns means of shape (draws, scenarios,
+    agents) into (draws,): `lambda m: (m[..., 1] / m[..., 0] - 1).mean(-1)` is the average uplift of agent 1
+    over agent 0. Within a scenario customers are drawn jointly for all agents, seeds within each agent. Plain
+    two-way resampling counts the rest three times and loses 1 / S of the seed variance (Owen 2007); so the
+    customers of the profiles are drawn, and the seed effects are scaled to the variance the module states.
+    Nothing here makes up for few seeds as Student's t does: where seeds dominate, 95 % intervals cover about
+    80 % with three, 88 % with five and 92 % with ten. Prefer the closed forms where there is one.
+    Raises ValueError as `paired_difference` does, for scenarios with unequal numbers of agents, fewer than
+    100 draws, or a statistic of another shape or not finite.
+    """
+    _check(level, draws)
+    scenarios = [
+        _agents(tables, [f"strata[{m}][{k}]" for k in range(len(tables))]) for m, tables in enumerate(strata)
+    ]
+    counts = [len(agents) for agents in scenarios]
+    if len(set(counts)) != 1:
+        raise ValueError(
+            f"strata: {counts} agents by scenario; expected the same number in each, and a scenario"
+        )
+    resampled = np.empty((draws, len(scenarios), counts[0]))
+    for m, agents in enumerate(scenarios):
+        resampled[:, m] = _resampled_means(np.stack([agent.profile for agent in agents]), rng, draws)
+        for k, agent in enumerate(agents):
+            if agent.seed_variance > agent.rest_variance:
+                seeds = len(agent.seed_effects)
+                scale = math.sqrt((1 - agent.rest_variance / agent.seed_variance) * seeds / (seeds - 1))
+                drawn = agent.seed_effects[rng.integers(seeds, size=(draws, seeds))]
+                resampled[:, m, k] += scale * drawn.mean(axis=1)
+    means = np.array([[[agent.mean for agent in agents] for agents in scenarios]])
+    return _percentiles(_evaluated(statistic, means)[0], _evaluated(statistic, resampled), level)
+
+
+def probability_of_improvement(
+    values_a: Sequence[ArrayLike],
+    values_b: Sequence[ArrayLike],
+    rng: np.random.Generator,
+    *,
+    draws: int = 2000,
+    level: float = 0.95,
+) -> Estimate:
+    """Chance that one training of a ends above one training of b in mean value, averaged over scenarios.
+
+    `values_a[m]` (S_am, N_m) and `values_b[m]` (S_bm, N_m) are scenario m; ties count half. The measure of
+    Agarwal et al. (2021, rliable) with their stratified bootstrap over seeds; here customers are drawn too,
+    jointly for both agents, so that two rules get an interval as well. It says how often, not by how much;
+    with few seeds it takes few values and its interval is rough.
+    Raises ValueError as `paired_difference` does, for unequal numbers of scenarios or none, and for fewer
+    than 100 draws.
+    """
+    _check(level, draws)
+    if len(values_a) != len(values_b) or len(values_a) == 0:
+        given = f"{len(values_a)} and {len(values_b)} scenarios"
+        raise ValueError(f"values_a, values_b: {given}; expected the same number, at least one")
+    points, resampled = [], []
+    for m, pair in enumerate(zip(values_a, values_b, strict=True)):
+        a, b = _tables(pair, [f"values_a[{m}]", f"values_b[{m}]"])
+        rounding = ROUNDING * max(np.abs(a).max(), np.abs(b).max())
+        points.append(_wins(a.mean(axis=1), b.mean(axis=1), rounding))
+        means_a, means_b = np.split(_resampled_means(np.concatenate([a, b]), rng, draws), [len(a)], axis=1)
+        drawn_a = np.take_along_axis(means_a, rng.integers(len(a), size=means_a.shape), axis=1)
+        drawn_b = np.take_along_axis(means_b, rng.integers(len(b), size=means_b.shape), axis=1)
+        resampled.append(_wins(drawn_a, drawn_b, rounding))
+    return _percentiles(np.mean(points), np.mean(resampled, axis=0), level)
+
+
+def _check(level: float, draws: int = 100) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level: {level}; expected a number between 0 and 1")
+    if draws < 100:
+        raise ValueError(f"draws: {draws}; expected at least 100")
+
+
+def _tables(values: Sequence[ArrayLike], names: Sequence[str]) -> list[FloatArray]:
+    if len(values) == 0:
+        raise ValueError("values: no agents; expected at least one")
+    tables: list[FloatArray] = []
+    for name, given in zip(names, values, strict=True):
+        try:
+            table = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{name}: not a table of numbers ({error}); expected (seeds, customers)"
+            ) from error
+        if table.ndim != 2 or table.shape[0] < 1 or table.shape[1] < 2:
+            raise ValueError(f"{name}: shape {table.shape}; expected (seeds, customers), customers >= 2")
+        if tables and table.shape[1] != tables[0].shape[1]:
+            expected = f"the {tables[0].shape[1]} of {names[0]}, paired by customer"
+            raise ValueError(f"{name}: {table.shape[1]} customers; expected {expected}")
+        if not np.isfinite(table).all():
+            wrong = np.argwhere(~np.isfinite(table))
+            where = f"seed {wrong[0, 0]}, customer {wrong[0, 1]}"
+            raise ValueError(
+                f"{name}: {len(wrong)} entries not finite, first at {where}; expected finite money"
+            )
+        tables.append(table)
+    return tables
+
+
+def _agents(values: Sequence[ArrayLike], names: Sequence[str]) -> list[_Agent]:
+    return [_summary(table) for table in _tables(values, names)]
+
+
+def _summary(table: FloatArray) -> _Agent:
+    seeds, customers = table.shape
+    profile = table.mean(axis=0)
+    mean = float(profile.mean())
+    seed_effects = table.mean(axis=1) - mean
+    seed_variance = rest_variance = 0.0
+    if seeds > 1:
+        rest = table - profile - seed_effects[:, None]
+        seed_variance = float(np.square(seed_effects).sum()) / ((seeds - 1) * seeds)
+        rest_variance = float(np.square(rest).sum()) / ((seeds - 1) * (customers - 1) * seeds * customers)
+    return _Agent(mean, profile, seed_effects, seed_variance, rest_variance, float(np.abs(table).max()))
+
+
+def _contrast(agents: Sequence[_Agent], weights: Sequence[float]) -> _Contrast:
+    """Weighted sum of the agents' means."""
+    weighted = list(zip(weights, agents, strict=True))
+    mean = sum(weight * agent.mean for weight, agent in weighted)
+    if abs(mean) <= ROUNDING * max(abs(weight) * agent.magnitude for weight, agent in weighted):
+        mean = 0.0
+    customers = len(agents[0].profile)
+    profile = np.sum([weight * agent.profile for weight, agent in weighted], axis=0)
+    variance = float(profile.var(ddof=1)) / customers
+    variance += sum(w**2 * max(0.0, agent.seed_variance - agent.rest_variance) for w, agent in weighted)
+    if variance == 0:
+        return _Contrast(mean, 0.0, customers - 1)
+    parts = [(w**2 * agent.seed_variance, len(agent.seed_effects) - 1) for w, agent in weighted]
+    seeds = sum(part for part, _ in parts)
+    share = min(1.0, seeds / variance)
+    # No seed variance, no division by it: an agent with one row has zero degrees.
+    inverse = sum((part / seeds) ** 2 / degrees for part, degrees in parts if part > 0)
+    return _Contrast(mean, math.sqrt(variance), 1 / (share * inverse + (1 - share) / (customers - 1)))
+
+
+def _interval(contrast: _Contrast, level: float) -> Estimate:
+    _check(level)
+    half = _student_quantile(level, contrast.degrees) * contrast.standard_error
+    return Estimate(contrast.mean, contrast.mean - half, contrast.mean + half, contrast.standard_error)
+
+
+def _chance(contrast: _Contrast) -> float:
+    """Two-sided p-value of "the mean is zero"."""
+    if contrast.mean == 0 or contrast.standard_error == 0:
+        return float(contrast.mean == 0)
+    return _student_tail(abs(contrast.mean) / contrast.standard_error, contrast.degrees)
+
+
+def _student_tail(t: float, degrees: float) -> float:
+    """P(|T| > t) for Student's T: the incomplete beta function as a continued fraction (DLMF 8.17.22)."""
+    a, b = degrees / 2, 0.5
+    x, rest = degrees / (degrees + t * t), t * t / (degrees + t * t)
+    if x == 0 or rest == 0:
+        return float(x > 0)
+    # The fraction converges fast on one side of the beta distribution's mean only; symmetry serves the other.
+    swap = x > (a + 1) / (a + b + 2)
+    if swap:
+        a, b, x, rest = b, a, rest, x
+    c, d, fraction = 1.0, 0.0, 1.0
+    for k in range(1, 10_000):
+        m = k // 2
+        top = -(a + m) * (a + b + m) if k % 2 else m * (b - m)
+        term = top * x / ((a + k - 1) * (a + k))
+        d, c = 1 / (1 + term * d), 1 + term / c
+        fraction *= c * d
+        if abs(c * d - 1) < 1e-15:
+            break
+    logarithm = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log(rest)
+    tail = math.exp(logarithm) / (a * fraction)
+    return 1 - tail if swap else tail
+
+
+def _student_quantile(level: float, degrees: float) -> float:
+    """t with P(|T| <= t) = level. The tail is convex, so Newton's steps from zero only ever go up."""
+    t = 0.0
+    gammas = math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)
+    for _ in range(200):
+        kernel = (degrees + 1) / 2 * math.log1p(t * t / degrees) + math.log(degrees * math.pi) / 2
+        step = (_student_tail(t, degrees) - (1 - level)) / (2 * math.exp(gammas - kernel))
+        t += step
+        if step <= 1e-12 * t:
+            break
+    return t
+
+
+def _letters(separable: NDArray[np.bool_], means: Sequence[float]) -> list[str]:
+    groups = [frozenset(range(len(means)))]
+    for i, j in np.argwhere(np.triu(separable)).tolist():
+        both = [group for group in groups if {i, j} <= group]
+        split = {*groups, *(group - {i} for group in both), *(group - {j} for group in both)} - {*both}
+        groups = [group for group in split if not any(group < other for other in split)]
+    groups.sort(key=lambda group: sorted(((means[k], -k) for k in group), reverse=True), reverse=True)
+    signs = [chr(ord("a") + k % 26) + (str(k // 26) if k >= 26 else "") for k in range(len(groups))]
+    return ["".join(signs[g] for g, group in enumerate(groups) if k in group) for k in range(len(means))]
+
+
+def _resampled_means(rows: FloatArray, rng: np.random.Generator, draws: int) -> FloatArray:
+    """Means (draws, R) of rows (R, N) over customers drawn with replacement, the same for all rows."""
+    customers = rows.shape[1]
+    at_once = max(1, RESAMPLED_AT_ONCE // customers)
+    means = []
+    for start in range(0, draws, at_once):
+        size = min(at_once, draws - start)
+        cells = rng.integers(customers, size=(size, customers)) + customers * np.arange(size)[:, None]
+        counts = np.bincount(cells.ravel(), minlength=size * customers).reshape(size, customers)
+        means.append(counts.astype(np.float64) @ rows.T / customers)
+    return np.concatenate(means)
+
+
+def _wins(a: FloatArray, b: FloatArray, rounding: float) -> FloatArray:
+    """Share of the pairs from (..., S_a) and (..., S_b) that a wins."""
+    lead = a[..., :, None] - b[..., None, :]
+    return np.asarray(((lead > rounding) + 0.5 * (np.abs(lead) <= rounding)).mean(axis=(-2, -1)))
+
+
+def _evaluated(statistic: Callable[[FloatArray], FloatArray], means: FloatArray) -> FloatArray:
+    result = np.asarray(statistic(means), dtype=np.float64)
+    if result.shape != means.shape[:1] or not np.isfinite(result).all():
+        given = f"shape {result.shape}, {int(np.isfinite(result).sum())} finite, for means {means.shape}"
+        raise ValueError(f"statistic: {given}; expected {means.shape[:1]}, all finite")
+    return result
+
+
+def _percentiles(point: np.floating, resampled: FloatArray, level: float) -> Estimate:
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(float(point), float(low), float(high), float(resampled.std(ddof=1)))
