@@ -137,6 +137,12 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
             self._cohort.restart(mask, seeds[mask], customers[mask])
             self._limit[mask] = self._horizon
         self._done[mask] = False
+        if self.render_mode is not None and mask.all():
+            from blockenv.rendering import Chronicle  # plotting is not loaded unless somebody wants to look
+
+            if self._picture is not None:
+                self._picture.close()
+            self._picture = Chronicle(self.cohort, self._limit)
         return self._observation(), self._reset_info(mask)
 
     def step(self, actions: Any) -> tuple[Observation, Any, Any, Any, Info]:
@@ -163,7 +169,7 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
         terminated = outcome.churned.copy()
         truncated = (cohort.log.day >= self._limit) & ~terminated
         if self._picture is not None:
-            self._picture.record(cohort, chosen, outcome)
+            self._picture.record(cohort, chosen, outcome, ~ended if waiting else None)
         if waiting:
             cohort.replace(ended)
             self._limit[ended] = self._horizon
@@ -177,6 +183,8 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
         if self.autoreset_mode is AutoresetMode.SAME_STEP and done.any():
             info = self._hand_over(seen, info, done)
             self._done = np.zeros(self.num_envs, bool)
+        if self.render_mode == "human":
+            self.render()
         return seen, reward, terminated, truncated, info
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
@@ -220,12 +228,6 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
             # Spread by customer number, so that a row's clock does not depend on the batch it is in; the factor is
             # 2^32 by the golden ratio, so that neighbours are far apart whatever the horizon.
             self._limit -= (customers * 0x9E3779B9 % 2**32) * self._horizon >> 32
-        if self.render_mode is not None:
-            from blockenv.rendering import Chronicle  # plotting is not loaded unless somebody wants to look
-
-            if self._picture is not None:
-                self._picture.close()
-            self._picture = Chronicle(self._cohort)
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         """The seed and first customer of each row."""

@@ -69,10 +69,15 @@ def test_picture_of_few_and_many(customers: int) -> None:
     assert frame.shape == SHAPE
 
 
-def test_picture_when_nobody_is_left() -> None:
+def a_doomed_cohort(customers: int) -> Cohort:
     world = SCENARIOS["Frequency-v0"]
-    deadly = world.model_copy(update={"response": world.response.model_copy(update={"churn_probability": 0.9999})})
-    cohort = Cohort(deadly, np.full(8, 1, np.uint64), np.arange(8))
+    response = world.response.model_copy(update={"churn_probability": 0.9999})
+    deadly = world.model_copy(update={"response": response})
+    return Cohort(deadly, np.full(customers, 1, np.uint64), np.arange(customers))
+
+
+def test_picture_when_nobody_is_left() -> None:
+    cohort = a_doomed_cohort(8)
     chronicle = Chronicle(cohort)
     live(chronicle, cohort, 9)
     assert not cohort.state.alive.any()
@@ -251,6 +256,18 @@ def test_diary_begins_anew_with_a_new_customer() -> None:
     cohort.restart(np.array([True, False]), np.array([9], np.uint64), cohort.customer[:1])
     live(chronicle, cohort, 1)
     assert f"customer {cohort.customer[0]}, day 1" in str(chronicle.frame("ansi"))
+
+
+def test_diary_of_a_newcomer_who_leaves_on_the_first_day() -> None:
+    cohort = a_doomed_cohort(1)
+    chronicle = Chronicle(cohort)
+    for _ in range(2):
+        live(chronicle, cohort, 1)
+        assert not cohort.state.alive.any()
+        page = str(chronicle.frame("ansi")).splitlines()
+        assert page[0].endswith(f"customer {cohort.customer[0]}, day 1, has left")
+        assert "#" in "".join(line for line in page if line.startswith("week"))
+        cohort.replace(np.ones(1, bool))
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

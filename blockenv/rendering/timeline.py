@@ -13,9 +13,9 @@ from blockenv.dynamics import Outcome
 
 SILENCE, OPENED, ORDERED, BLOCKED, REOPENED, LEFT = ".", "+", "$", "!", "^", "#"
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_CELL, _BAR, _WEEKS = 7, 30, 52
+_CELL, _BAR, _WEEKS = 7, 30, 53
 _LEGEND = (
-    f"{SILENCE} silence   capital letter: delivered   small letter: sent to a blocked channel",
+    f"{SILENCE} silence   capital letter: delivered   small letter: the channel was not open",
     f"{OPENED} opened   {ORDERED} ordered   {BLOCKED} blocked   {REOPENED} won back   {LEFT} left for ever",
 )
 
@@ -40,6 +40,7 @@ class Timeline:
         if self._is_another(cohort, days_after=1):
             self._open_page(cohort)
             self._first_day -= 1
+            self._over = not (cohort.state.alive[0] or outcome.churned[0])
         self._records += 1
         if self._over:
             return
@@ -119,7 +120,8 @@ class Timeline:
     def _is_another(self, cohort: Cohort, days_after: int) -> bool:
         # A customer of the same number can come back by a reset, but is younger then.
         due = self._first_day + self._records + days_after
-        return int(cohort.customer[0]) != self._customer or int(cohort.log.day[0]) != due
+        who = (int(cohort.customer[0]), int(cohort.traits.joined[0]), int(cohort.log.day[0]))
+        return who != (self._customer, self._joined, due)
 
 
 def _letters(names: list[str]) -> list[str]:

@@ -1,0 +1,158 @@
+"""What a firm would count if it wrote to a whole customer base by a simple timetable: sends, opens, orders, blocks.
+
+Calibration plays timetables and nothing cleverer; this file must never look at data, and never decide whether what
+it counts is right.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blockenv import dynamics
+from blockenv.cohort import Cohort
+from blockenv.scenarios import Scenario
+
+Floats = NDArray[np.float64]
+BATCH = 4096  # customers at a time; counts do not depend on it
+
+
+class Timetable:
+    """The same messages for everybody: one every `gap` days, in rotation, on channels not known to be blocked."""
+
+    def __init__(self, messages: Sequence[int], gap: int) -> None:
+        """`messages`: actions, none for silence; `gap`: days, at least 1."""
+        if gap < 1 or any(message < 1 for message in messages):
+            raise ValueError(f"messages {list(messages)}, gap {gap}; expected actions above 0 and a gap of at least 1")
+        self.messages, self.gap = tuple(messages), gap
+        self._day: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def meet(self, cohort: Cohort) -> None:
+        """Look at the date."""
+        self._day = cohort.log.day
+
+    def act(
+        self, observation: NDArray[np.floating[Any]], action_mask: NDArray[np.bool_], rng: np.random.Generator
+    ) -> NDArray[np.integer[Any]]:
+        """Today's message where it is legal, for `blockenv.play`."""
+        return self.choose(self._day, action_mask)
+
+    def choose(self, day: NDArray[np.int64], legal: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """(N,) today's message, or silence where none is due or it is not legal."""
+        if not self.messages:
+            return np.zeros(len(day), np.int64)
+        chosen = np.array(self.messages)[day // self.gap % len(self.messages)]
+        due = (day % self.gap == 0) & legal[np.arange(len(day)), chosen]
+        return np.where(due, chosen, 0)
+
+
+class Tally(NamedTuple):
+    """Counts of N customers over D days, C channels; A actions and S segments for what was expected."""
+
+    sent: Floats  # (C, N) attempts
+    failed: Floats  # (C, N) attempts on a channel that had been blocked
+    delivered: Floats  # (C, N)
+    opened: Floats  # (C, N)
+    prompted: Floats  # (C, N) orders through the message
+    blocked: Floats  # (C, N) blocks on the day of a delivered message on that channel
+    orders: Floats  # (N,) of any kind
+    late_orders: Floats  # (N,) those from day `late` on
+    days: Floats  # (N,) alive
+    daily_delivered: Floats  # (D, C)
+    daily_blocked: Floats  # (D, C) as `blocked`
+    expected_delivered: Floats  # (S, C) deliveries, the weights of the next
+    expected: Floats  # (3, S, A) probabilities of open, order and block, had the action been taken, summed over these
+
+
+def tally(
+    scenario: Scenario,
+    timetable: Timetable,
+    seed: int,
+    customers: int,
+    days: int,
+    *,
+    late: int = 364,
+    expect: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Tally:
+    """Serve `customers` newcomers for `days` by `timetable` and count.
+
+    Args:
+        scenario: the world.
+        timetable: who gets what.
+        seed: of the customers and their luck.
+        customers, days: how many.
+        late: first day of `Tally.late_orders`.
+        expect: also fill `expected`: on every delivery, what every message on that channel would have been likely
+            to do to that customer. Costs time; zeros otherwise.
+        progress: called with the number of customer-days just finished.
+    """
+    channels, actions, segments = len(scenario.channels), scenario.actions, len(scenario.segments)
+    by_channel = {name: np.zeros((channels, customers)) for name in _BY_CHANNEL}
+    orders, late_orders, alive_days = np.zeros(customers), np.zeros(customers), np.zeros(customers)
+    daily = {name: np.zeros((days, channels)) for name in ("delivered", "blocked")}
+    expected_delivered, expected = np.zeros((segments, channels)), np.zeros((3, segments, actions))
+    for start in range(0, customers, BATCH):
+        numbers = np.arange(start, min(start + BATCH, customers), dtype=np.int64)
+        rows = slice(start, start + len(numbers))
+        cohort = Cohort(scenario, np.full(len(numbers), seed, np.uint64), numbers)
+        for day in range(days):
+            action = timetable.choose(cohort.log.day, cohort.legal_actions())
+            to_channel = (cohort.rules.channels == cohort.rules.channel_of[action]) & (action > 0)
+            before = cohort.state
+            if expect and action.any():
+                arrives = to_channel & before.reachable & before.alive
+                likely = _likely(cohort)[:, :, :]
+                for segment in range(segments):
+                    own = cohort.traits.segment == segment
+                    expected_delivered[segment] += (arrives & own).sum(axis=1)
+                    weight = (arrives & own)[cohort.rules.channel_of]
+                    expected[:, segment] += (likely * weight).sum(axis=2)
+            outcome = cohort.step(action)
+            alive_days[rows] += before.alive
+            orders[rows] += outcome.ordered
+            if day >= late:
+                late_orders[rows] += outcome.ordered
+            if action.any():
+                today = {
+                    "sent": outcome.sent,
+                    "failed": outcome.sent & ~outcome.delivered,
+                    "delivered": outcome.delivered,
+                    "opened": outcome.opened,
+                    "prompted": outcome.prompted,
+                }
+                events = {name: to_channel & event for name, event in today.items()}
+                events["blocked"] = events["delivered"] & outcome.blocked
+                for name, event in events.items():
+                    by_channel[name][:, rows] += event
+                for name, curve in daily.items():
+                    curve[day] += events[name].sum(axis=1)
+            if progress is not None:
+                progress(len(numbers))
+    return Tally(
+        **by_channel,
+        orders=orders,
+        late_orders=late_orders,
+        days=alive_days,
+        daily_delivered=daily["delivered"],
+        daily_blocked=daily["blocked"],
+        expected_delivered=expected_delivered,
+        expected=expected,
+    )
+
+
+_BY_CHANNEL = ("sent", "failed", "delivered", "opened", "prompted", "blocked")
+
+
+def _likely(cohort: Cohort) -> Floats:
+    """(3, A, N) probabilities of an open, an order through the message and a block for every action today."""
+    rules, traits = cohort.rules, cohort.traits
+    mail = dynamics.messages(rules, traits)
+    now = dynamics.today(rules, traits, cohort.log.day)
+    ideal, fatigue, bond = dynamics.ideal_load(traits, now), cohort.fatigue(), cohort.bond()
+    loaded = dynamics.fatigue_after(rules, fatigue, mail.load)
+    opened = dynamics.open_probability(rules, fatigue, bond, ideal, mail)
+    ordered = opened * dynamics.prompted_probability(rules, fatigue, bond, ideal, mail)
+    blocked = dynamics.block_probability(rules, traits, now, loaded, bond, ideal, mail)
+    return np.stack([opened, ordered, blocked])
