@@ -19,7 +19,7 @@ from blockenv.scenarios import Scenario
 Metrics = Mapping[str, float]
 
 
-class Settings(BaseModel):
+class AgentSettings(BaseModel):
     """The numbers of an agent: frozen, and strict about names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -48,7 +48,7 @@ class Unwatched:
 class Agent(Protocol):
     """The interface of every entry in `agents.AGENTS`."""
 
-    Settings: ClassVar[type[Settings]]
+    Settings: ClassVar[type[Any]]
     scenario: Scenario
 
     def __init__(self, scenario: Scenario, settings: Any = None) -> None:
@@ -79,7 +79,7 @@ class Agent(Protocol):
         ...
 
 
-def parsed(kind: type[Settings], values: Mapping[str, Any], where: str) -> Any:
+def parsed(kind: type[AgentSettings], values: Mapping[str, Any], where: str) -> Any:
     """Settings of `kind` from plain values, or an AgentError that names the field and what is wrong with it."""
     try:
         return kind.model_validate(dict(values))
@@ -120,7 +120,7 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
-def save_record(folder: Path, agent: Agent, learned: Mapping[str, Any], settings: Settings) -> None:
+def save_record(folder: Path, agent: Agent, learned: Mapping[str, Any], settings: AgentSettings) -> None:
     """Keep an agent whose whole knowledge fits into a small JSON file."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {
@@ -133,7 +133,7 @@ def save_record(folder: Path, agent: Agent, learned: Mapping[str, Any], settings
     write_whole(folder / "agent.json", json.dumps(content, indent=1).encode())
 
 
-def load_record(folder: Path, name: str, kind: type[Settings]) -> tuple[Any, dict[str, Any]]:
+def load_record(folder: Path, name: str, kind: type[AgentSettings]) -> tuple[Any, dict[str, Any]]:
     """Settings and learned values of an agent kept by `save_record`.
 
     Raises:

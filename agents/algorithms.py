@@ -4,6 +4,7 @@ They compute what the originals compute; new is only how rows are handled and, i
 anything but a `VecEnvAdapter` they must never differ from the originals in what they store.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -64,11 +65,21 @@ class BatchedPPO(_EpisodeRecords, PPO):
         expected_churn: weigh what follows by the probability of staying instead of by whether the customer
             happened to stay. The same expectation without the coin flip, which costs a whole lifetime's value
             and so drowns the effect of a message; needs ``info["churn_probability"]``.
+        emphasis: how much each row's advantages count, ``(M,)`` from observations ``(M, d)``.
         kwargs: as in ``PPO``.
     """
 
-    def __init__(self, policy: Any, env: Any, *, expected_churn: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        policy: Any,
+        env: Any,
+        *,
+        expected_churn: bool = False,
+        emphasis: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.expected_churn = expected_churn
+        self._emphasis = emphasis
         super().__init__(policy, env, **kwargs)
 
     def collect_rollouts(
@@ -104,6 +115,9 @@ class BatchedPPO(_EpisodeRecords, PPO):
             follows = np.concatenate([rollout_buffer.values[1:], values.cpu().numpy().reshape(1, -1)])
             rollout_buffer.rewards -= self.gamma * np.array(leaving) * follows
         rollout_buffer.compute_returns_and_advantage(last_values=values, dones=starts)
+        if self._emphasis is not None:
+            for day, seen in enumerate(rollout_buffer.observations):
+                rollout_buffer.advantages[day] *= self._emphasis(seen)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
@@ -124,6 +138,9 @@ class BatchedPPO(_EpisodeRecords, PPO):
             rewards[rows[cut_off]] += self.gamma * (1.0 - leaving[rows[cut_off]]) * values
         leaving[rows] = 0.0
         return leaving
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_emphasis"]
 
 
 class BatchedDQN(_EpisodeRecords, DQN):
@@ -193,8 +210,8 @@ class BatchedDQN(_EpisodeRecords, DQN):
     def _sample_action(
         self,
         learning_starts: int,
-        action_noise: ActionNoise | None = None,  # noqa: ARG002
-        n_envs: int = 1,  # noqa: ARG002
+        action_noise: ActionNoise | None = None,
+        n_envs: int = 1,
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         tensor, _ = self.policy.obs_to_tensor(self._last_obs)  # type: ignore[arg-type]
         actions = self._choose(tensor, 1.0 if self.num_timesteps < learning_starts else self.exploration_rate)

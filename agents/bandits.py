@@ -10,6 +10,7 @@ sent where its parts promise more than nothing (LinUCB: Li et al. 2010; linear T
 2013; additive arms keep a few hundred actions learnable).
 """
 
+import math
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from agents.agent import AgentError, Metrics, Monitor, Settings, load_record, save_record, training_seed
+from agents.agent import AgentError, AgentSettings, Metrics, Monitor, load_record, save_record, training_seed
 from agents.rules import Actions, Mask, Observation, finite
 from blockenv import history, observation
 from blockenv.cohort import Cohort
@@ -27,7 +28,7 @@ from blockenv.scenarios import Scenario
 Float = NDArray[np.float64]
 
 
-class BanditSettings(Settings):
+class BanditSettings(AgentSettings):
     """How a bandit learns."""
 
     customers: int = Field(default=4096, ge=1, description="training customers served at a time")
@@ -49,7 +50,7 @@ class PricedSettings(BanditSettings):
 class LinearBandit:
     """What LinUCB and LinTS share: context, posterior, learning loop, and acting on the posterior mean."""
 
-    Settings: ClassVar[type[BanditSettings]] = BanditSettings
+    Settings: ClassVar[type[Any]] = BanditSettings
 
     def __init__(self, scenario: Scenario, settings: Any = None) -> None:
         self.scenario = scenario
@@ -94,7 +95,7 @@ class LinearBandit:
         """Standard deviation of a reward around the model."""
         if self._count == 0:
             return 1.0
-        return float(np.sqrt(max(self._squares - self.mean @ self._moment, 1e-12) / self._count))
+        return math.sqrt(max(self._squares - float(self.mean @ self._moment), 1e-12) / self._count)
 
     def fit(self, seed: int, monitor: Monitor) -> None:
         """Serve one generation of training customers and learn from every day."""
@@ -196,7 +197,7 @@ class LinTS(LinearBandit):
 class _Priced(LinearBandit):
     """Learns once for every price of a block and keeps the one that is worth most to training customers."""
 
-    Settings: ClassVar[type[BanditSettings]] = PricedSettings
+    Settings: ClassVar[type[Any]] = PricedSettings
 
     def fit(self, seed: int, monitor: Monitor) -> None:
         """Learn under every price, play each result on training customers, keep the best."""
@@ -228,4 +229,4 @@ _DRAWS = 32
 
 def _best_legal(scores: Float, mask: Mask) -> Actions:
     """(N,) the legal action of the largest score; silence scores zero and wins ties."""
-    return np.where(mask, scores, -np.inf).argmax(axis=1)
+    return np.asarray(np.where(mask, scores, -np.inf).argmax(axis=1))

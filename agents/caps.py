@@ -4,12 +4,12 @@ Tuning plays candidate rules on the same training customers with the same luck a
 only, never traits, and never an evaluation customer.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from agents.agent import Monitor, Settings, training_seed
+from agents.agent import AgentSettings, Monitor, training_seed
 from agents.rules import Actions, Mask, Observation, Rule, immediate_profit
 from blockenv.rollout import play
 from blockenv.scenarios import Scenario
@@ -18,7 +18,7 @@ GAPS = (1, 2, 3, 4, 5, 7, 10, 14, 21, 28)
 FOREVER = 10_000  # days; a gap nobody lives to see the end of
 
 
-class TuningSettings(Settings):
+class TuningSettings(AgentSettings):
     """How a rule is tuned."""
 
     customers: int = Field(default=1024, ge=1, description="training customers that every candidate is played on")
@@ -35,7 +35,7 @@ class CapSettings(TuningSettings):
 class Rotation(Rule):
     """A rule that sends its messages in rotation: the channel least used lately goes first."""
 
-    Settings: type[Settings] = TuningSettings
+    Settings: ClassVar[type[Any]] = TuningSettings
     messages: list[int]
 
     def __init__(self, scenario: Scenario, settings: Any = None) -> None:
@@ -58,9 +58,7 @@ class Rotation(Rule):
 
     def value(self, seed: int) -> float:
         """Mean value of the rule as it stands, on training customers."""
-        result = play(
-            self, self.scenario, training_seed(seed, 2), self.settings.customers, days=self.settings.days
-        )
+        result = play(self, self.scenario, training_seed(seed, 2), self.settings.customers, days=self.settings.days)
         return float(result.value.mean())
 
 
@@ -157,8 +155,8 @@ class RecencyFrequencyMonetary(Rotation):
         recency = seen[:, self._columns["recency"].start + 2] > 1.0 / (1.0 + 90.0 / 30.0)
         frequency = seen[:, self._columns["orders"].start] > np.sqrt(1.0 / 20.0)
         monetary = seen[:, self._columns["order_value"].start] > 0.5
-        marks = recency.astype(int) + frequency + (monetary & recency)
-        return np.minimum(marks, self.TIERS - 1)
+        marks = recency.astype(np.int64) + frequency + (monetary & recency)
+        return np.asarray(np.minimum(marks, self.TIERS - 1))
 
     def fit(self, seed: int, monitor: Monitor) -> None:
         """Take the tuned cap's messages and gap, then tune the gap of each tier in two rounds."""

@@ -20,7 +20,14 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from agents.agent import AgentError, write_whole
 from agents.vec_env import VecEnvAdapter
 
-_COUNTERS = ("num_timesteps", "_n_updates", "_n_calls", "_episode_num", "exploration_rate", "_current_progress_remaining")
+_COUNTERS = (
+    "num_timesteps",
+    "_n_updates",
+    "_n_calls",
+    "_episode_num",
+    "exploration_rate",
+    "_current_progress_remaining",
+)
 _BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
@@ -31,7 +38,7 @@ def write(folder: Path, model: BaseAlgorithm) -> None:
         OSError: the parent folder is missing, cannot be written, or is full.
     """
     env = model.env
-    assert isinstance(env, VecEnvAdapter)  # noqa: S101 - the only environment DeepAgent trains on
+    assert isinstance(env, VecEnvAdapter)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         optimizer = model.policy.optimizer.state_dict()
@@ -39,12 +46,12 @@ def write(folder: Path, model: BaseAlgorithm) -> None:
             temporary / "model.pt",
             {"policy": model.policy.state_dict(), "optimizer": optimizer, "generator": th.get_rng_state()},
         )
-        arrays = env.snapshot() | {"last_obs": model._last_obs, "starts": model._last_episode_starts}
+        arrays: dict[str, Any] = env.snapshot() | {"last_obs": model._last_obs, "starts": model._last_episode_starts}
         if isinstance(model, OffPolicyAlgorithm):
             arrays |= _buffer_arrays(model)
         name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
         arrays["global_keys"] = keys
-        np.savez(temporary / "arrays.npz", **arrays)
+        np.savez(temporary / "arrays.npz", allow_pickle=False, **arrays)
         version, state, gauss = random.getstate()
         plain = {
             "counters": {each: getattr(model, each) for each in _COUNTERS if hasattr(model, each)},

@@ -5,6 +5,7 @@ objective with less noise. What they act on is the observation alone. Training c
 on from its last checkpoint with the same result.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -18,7 +19,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from agents import checkpoints
-from agents.agent import AgentError, Monitor, Settings, load_record, save_record, training_seed
+from agents.agent import AgentError, AgentSettings, Monitor, load_record, save_record, training_seed
 from agents.algorithms import BatchedDQN, BatchedPPO
 from agents.networks import ActionLayout, draw_rows
 from agents.policies import FactoredActorCriticPolicy, FactoredDQNPolicy
@@ -29,14 +30,17 @@ from blockenv.envs import PopulationEnv
 from blockenv.scenarios import Scenario
 
 WEIGHTS = "policy.pt"
+_NEVER = 10**12  # episodes or updates between two lines of stable-baselines3's own log
+_TYPICAL_ORDERS = math.log(0.01 * observation.TENURE_DAYS)  # a year, organic
+_LEAST_WORTH = 0.2  # of the typical customer's, below which nobody counts more
 
 
-class DeepSettings(Settings):
+class DeepSettings(AgentSettings):
     """What PPO and DQN have in common."""
 
     steps: int = Field(default=2_000_000, ge=1, description="customer-days to learn from")
     envs: int = Field(default=1024, ge=1, description="customers served at a time")
-    learning_rate: float = Field(default=1e-3, gt=0, description="at the start; falls linearly to zero")
+    learning_rate: float = Field(default=3e-3, gt=0, description="at the start; falls linearly to zero")
     gamma: float = Field(default=0.9997, gt=0, le=1, description="discount a day while learning")
     hidden: list[int] = Field(default=[64, 64], min_length=1, description="width of each hidden layer")
     factored: bool = Field(default=True, description="a message's number is the sum of its parts'")
@@ -50,14 +54,17 @@ class DeepSettings(Settings):
 class PPOSettings(DeepSettings):
     """Settings of PPO."""
 
-    rollout: int = Field(default=32, ge=1, description="days of every customer between two updates")
+    rollout: int = Field(default=64, ge=1, description="days of every customer between two updates")
     batch: int = Field(default=4096, ge=2)
     epochs: int = Field(default=4, ge=1)
-    gae_lambda: float = Field(default=0.95, ge=0, le=1)
+    gae_lambda: float = Field(default=0.98, ge=0, le=1)
     clip: float = Field(default=0.2, gt=0)
     entropy: float = Field(default=0.002, ge=0)
     value_weight: float = Field(default=0.5, ge=0)
     silence: float = Field(default=0.7, gt=0, lt=1, description="probability of silence before learning")
+    balance: float = Field(
+        default=0.5, ge=0, le=1, description="learn from customers by worth to the power 1 - balance"
+    )
     informed_critic: bool = Field(default=True, description="show the critic, not the actor, the hidden state")
     sample: bool = Field(default=True, description="act by drawing from the policy rather than by its mode")
 
@@ -66,6 +73,7 @@ class DQNSettings(DeepSettings):
     """Settings of DQN."""
 
     gamma: float = Field(default=0.995, gt=0, le=1, description="discount a day while learning")
+    learning_rate: float = Field(default=1e-3, gt=0, description="at the start; falls linearly to zero")
     batch: int = Field(default=1024, ge=1)
     buffer: int = Field(default=400_000, ge=1, description="transitions remembered")
     updates: int = Field(default=4, ge=1, description="gradient steps after every day of all customers")
@@ -80,7 +88,7 @@ class DQNSettings(DeepSettings):
 class DeepAgent:
     """What PPO and DQN share: the training environment, watching, checkpoints, saving and loading."""
 
-    Settings: ClassVar[type[DeepSettings]] = DeepSettings
+    Settings: ClassVar[type[Any]] = DeepSettings
     settings: Any
 
     def __init__(self, scenario: Scenario, settings: Any = None) -> None:
@@ -100,7 +108,7 @@ class DeepAgent:
 
     def fit(self, seed: int, monitor: Monitor) -> None:
         """Learn for `settings.steps` customer-days, or what is left of them after `resume`."""
-        env = VecEnvAdapter(self._population(), reward_scale=self.settings.reward_scale)
+        env = VecEnvAdapter(self._population(), self.settings.reward_scale, self._weigh)
         th.manual_seed(training_seed(seed))
         np.random.seed(training_seed(seed) % 2**32)  # noqa: NPY002 - the replay buffer draws from the global generator
         model = self._model = self._make_model(env)
@@ -112,7 +120,9 @@ class DeepAgent:
         left = self.settings.steps - model.num_timesteps
         if left > 0:
             fresh = model.num_timesteps == 0
-            model.learn(left, callback=_Watch(monitor, self.settings.steps), log_interval=None, reset_num_timesteps=fresh)
+            model.learn(
+                left, callback=_Watch(monitor, self.settings.steps), log_interval=_NEVER, reset_num_timesteps=fresh
+            )
         monitor.advance(model.num_timesteps, self.settings.steps, {})
         env.close()
         self._model = None
@@ -182,6 +192,10 @@ class DeepAgent:
             stagger=True,
         )
 
+    def _weigh(self, seen: Observation) -> Observation:
+        """(N,) how much a customer's money counts while learning."""
+        return np.ones(len(seen), np.float32)
+
     def _tensor(self, seen: Observation) -> th.Tensor:
         return th.as_tensor(np.ascontiguousarray(seen[:, : self.width], np.float32), device=self.device)
 
@@ -217,6 +231,27 @@ class PPOAgent(DeepAgent):
             stagger=True,
         )
 
+    def _worth(self, seen: Observation) -> Observation:
+        """(N,) what a customer spends unprompted, against the typical one."""
+        informed = observation.layout(self.scenario.model_copy(update={"observe": "full"}))["true_worth"]
+        worth = np.exp(seen[:, informed.start] - _TYPICAL_ORDERS + seen[:, informed.start + 1])
+        return np.asarray(worth + _LEAST_WORTH)
+
+    def _weigh(self, seen: Observation) -> Observation:
+        """Money against the customer's own worth, so that one critic fits small and large customers."""
+        return 1.0 / self._worth(seen) if self.settings.informed_critic else super()._weigh(seen)
+
+    def _emphasis(self, seen: Observation) -> Observation:
+        """What `_weigh` took off, given back to the advantages: all of it, or less for the few worth a fortune."""
+        return np.asarray(self._worth(seen) ** (1.0 - self.settings.balance))
+
+    def _typical_value(self) -> float:
+        """Scaled value of a customer of typical worth: a day's margin times the days to come."""
+        commerce, response = self.scenario.commerce, self.scenario.response
+        margin = 0.01 * commerce.margin * commerce.order_value * math.exp(commerce.order_log_sd**2 / 2)
+        days = 1.0 / (1.0 - self.settings.gamma * (1.0 - response.churn_probability) + 1e-9)
+        return float(self.settings.reward_scale * margin * days)
+
     def _make_model(self, env: VecEnvAdapter) -> BaseAlgorithm:
         settings: PPOSettings = self.settings
         rows = settings.rollout * env.num_envs
@@ -224,6 +259,7 @@ class PPOAgent(DeepAgent):
             FactoredActorCriticPolicy,
             env,
             expected_churn=settings.expected_churn,
+            emphasis=self._emphasis if settings.informed_critic else None,
             n_steps=settings.rollout if env.num_envs > 1 else max(2, settings.rollout),
             batch_size=min(settings.batch, max(2, rows)),
             n_epochs=settings.epochs,
@@ -239,6 +275,7 @@ class PPOAgent(DeepAgent):
                 "interactions": settings.interactions,
                 "actor_columns": self.width,
                 "silence_bias": self.layout.silence_bias(settings.silence),
+                "value_bias": self._typical_value(),
                 "net_arch": list(settings.hidden),
             },
             device=self.device,
@@ -299,7 +336,7 @@ class _Watch(BaseCallback):
 
     def _on_step(self) -> bool:
         env = self.training_env
-        assert isinstance(env, VecEnvAdapter)  # noqa: S101 - the only environment DeepAgent trains on
+        assert isinstance(env, VecEnvAdapter)
         info, ended = env.info_arrays, env.info_arrays.get("final_info", {})
         rows = env.last_final_rows
         for name in ("sent", "blocked", "expected_reward", "message_cost", "ordered", "reachable"):
@@ -321,7 +358,9 @@ class _Watch(BaseCallback):
 
     def _metrics(self) -> dict[str, float]:
         metrics = {
-            name: float(value) for name, value in self.logger.name_to_value.items() if isinstance(value, int | float | np.number)
+            name: float(value)
+            for name, value in self.logger.name_to_value.items()
+            if isinstance(value, int | float | np.number)
         }
         sums, days = self._sums, self._days
         metrics |= {
@@ -346,5 +385,3 @@ def _device(name: str) -> th.device:
     except (RuntimeError, AssertionError) as error:
         raise AgentError(f"device: {name!r} cannot be used ({error})") from error
     return device
-
-

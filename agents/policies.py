@@ -22,7 +22,9 @@ from agents.networks import ActionLayout, MessageDistribution, MessageHead
 class _Latents(nn.Module):
     """Hidden layers of actor and critic; the actor is given the first columns of the observation only."""
 
-    def __init__(self, columns: int, actor_columns: int, layers: Mapping[str, list[int]], activation: type[nn.Module]) -> None:
+    def __init__(
+        self, columns: int, actor_columns: int, layers: Mapping[str, list[int]], activation: type[nn.Module]
+    ) -> None:
         super().__init__()
         self.actor_columns = actor_columns
         self.policy_net = nn.Sequential(*create_mlp(actor_columns, 0, layers["pi"], activation))
@@ -54,6 +56,7 @@ class FactoredActorCriticPolicy(ActorCriticPolicy):
             mistake a change of its own belief for an effect of a message.
         silence_bias: initial logit of silence, see ``ActionLayout.silence_bias``. At 0 all actions are
             equally likely: an untrained sender of 135 messages would write to everybody every day.
+        value_bias: what the critic says before it has learned: near the truth, it has less to catch up with.
         kwargs: as in ``ActorCriticPolicy`` (net_arch, ortho_init, optimizer_class and so on).
     """
 
@@ -68,6 +71,7 @@ class FactoredActorCriticPolicy(ActorCriticPolicy):
         interactions: bool = False,
         actor_columns: int | None = None,
         silence_bias: float = 0.0,
+        value_bias: float = 0.0,
         activation_fn: type[nn.Module] = nn.ReLU,
         **kwargs: Any,
     ) -> None:
@@ -77,6 +81,7 @@ class FactoredActorCriticPolicy(ActorCriticPolicy):
         self.interactions = interactions
         self.actor_columns = actor_columns
         self.silence_bias = silence_bias
+        self.value_bias = value_bias
         super().__init__(observation_space, action_space, lr_schedule, activation_fn=activation_fn, **kwargs)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
@@ -86,6 +91,7 @@ class FactoredActorCriticPolicy(ActorCriticPolicy):
             "interactions": self.interactions,
             "actor_columns": self.actor_columns,
             "silence_bias": self.silence_bias,
+            "value_bias": self.value_bias,
         }
 
     def _build_mlp_extractor(self) -> None:
@@ -107,6 +113,7 @@ class FactoredActorCriticPolicy(ActorCriticPolicy):
             head.apply(partial(self.init_weights, gain=0.01))
         with th.no_grad():
             head.scores.bias[0] += self.silence_bias
+            self.value_net.bias.add_(self.value_bias)
         self.action_net = head
         # Made anew, because the parent's one holds the parameters of the layer just replaced.
         make_optimizer: Any = self.optimizer_class

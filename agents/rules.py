@@ -5,12 +5,12 @@ scenario, and none tunes itself beyond what its docstring says.
 """
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.agent import AgentError, Monitor, Settings, load_record, save_record, training_seed
+from agents.agent import AgentError, AgentSettings, Monitor, load_record, save_record, training_seed
 from blockenv import history, observation, population
 from blockenv.cohort import Cohort
 from blockenv.scenarios import Scenario
@@ -23,11 +23,11 @@ Actions = NDArray[np.integer[Any]]
 class Rule:
     """What rules have in common: settings, columns by name, and a small file to be kept in."""
 
-    Settings: type[Settings] = Settings
+    Settings: ClassVar[type[Any]] = AgentSettings
 
     def __init__(self, scenario: Scenario, settings: Any = None) -> None:
         self.scenario = scenario
-        self.settings = self.Settings() if settings is None else settings
+        self.settings: Any = self.Settings() if settings is None else settings
         self._columns = observation.layout(scenario)
         self._rules = population.rules(scenario)
 
@@ -47,7 +47,7 @@ class Rule:
 
     def save(self, folder: Path) -> None:
         """Write `agent.json` into `folder`."""
-        save_record(folder, self, self.learned(), self.settings)  # type: ignore[arg-type]
+        save_record(folder, self, self.learned(), self.settings)
 
     @classmethod
     def load(cls, folder: Path, scenario: Scenario) -> Self:
@@ -63,6 +63,10 @@ class Rule:
         except (KeyError, TypeError, ValueError) as error:
             raise AgentError(f"{folder / 'agent.json'}: 'learned' does not fit {scenario.name} ({error!r})") from error
         return agent
+
+    def act(self, seen: Observation, mask: Mask, rng: np.random.Generator) -> Actions:
+        """Choose by the rule."""
+        raise NotImplementedError
 
     def days_since_send(self, seen: Observation) -> Observation:
         """(N,) days since the last message, large where there was none."""
@@ -86,7 +90,7 @@ class Random(Rule):
         return random_legal(mask, rng)
 
 
-class ProfitSettings(Settings):
+class ProfitSettings(AgentSettings):
     """How the immediate profit of a message is measured before the first day."""
 
     customers: int = 4096
@@ -123,7 +127,7 @@ class Greedy(Rule):
 
     def act(self, seen: Observation, mask: Mask, rng: np.random.Generator) -> Actions:
         """The most profitable legal message, or silence if none is."""
-        return np.where(mask, self.profit, -np.inf).argmax(axis=1)
+        return np.asarray(np.where(mask, self.profit, -np.inf).argmax(axis=1))
 
 
 class Weekly(Greedy):
@@ -143,7 +147,7 @@ class Weekly(Greedy):
 def random_legal(mask: Mask, rng: np.random.Generator) -> Actions:
     """(N,) a legal action each, all equally likely."""
     rank = rng.random(len(mask)) * mask.sum(axis=1)
-    return (mask.cumsum(axis=1) > rank[:, None]).argmax(axis=1)
+    return np.asarray((mask.cumsum(axis=1) > rank[:, None]).argmax(axis=1))
 
 
 def weekday_of(columns: dict[str, slice], seen: Observation) -> NDArray[np.int64]:
@@ -178,5 +182,3 @@ def finite(values: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
     if array.shape != shape or not np.isfinite(array).all():
         raise ValueError(f"expected finite numbers of shape {shape}, got shape {array.shape}")
     return array
-
-

@@ -5,7 +5,7 @@ customer leaves.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -34,13 +34,19 @@ class VecEnvAdapter(VecEnv):
     Args:
         env: the environment; its observations must be arrays (``Box``), not dictionaries or tuples.
         reward_scale: factor on the rewards handed to the learner (not on the reported episode returns).
+        weigh: a further factor for each row, ``(N,)`` from the observations ``(N, d)`` that were acted on.
 
     Raises:
         ValueError: if the environment resets in another mode, has composite observations, or the scale is not
             positive.
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], reward_scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        env: VectorEnv[Any, Any, Any],
+        reward_scale: float = 1.0,
+        weigh: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
+    ) -> None:
         mode = env.metadata.get("autoreset_mode")
         if mode != AutoresetMode.SAME_STEP:
             raise ValueError(f"metadata['autoreset_mode'] is {mode}, expected {AutoresetMode.SAME_STEP} ({env})")
@@ -50,6 +56,8 @@ class VecEnvAdapter(VecEnv):
             raise ValueError(f"reward_scale is {reward_scale}, expected a positive number")
         self.env = env
         self.reward_scale = reward_scale
+        self._weigh = weigh
+        self._weights: NDArray[Any] | None = None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         # An environment that reuses its buffers would overwrite what a learner is about to store.
         self._observations_are_reused = getattr(env.unwrapped, "copy", True) is False
@@ -77,6 +85,7 @@ class VecEnvAdapter(VecEnv):
         self._returns[:] = 0.0
         self._lengths[:] = 0
         self._forget_last_step()
+        self._set_weights(observations)
         return self._own(observations)
 
     def step_async(self, actions: NDArray[Any]) -> None:
@@ -112,7 +121,14 @@ class VecEnvAdapter(VecEnv):
             self.last_final_observations = self.last_final_observations[:0]
         # Always a new array: learners add bootstrapped values to it in place.
         scaled = np.multiply(rewards, self.reward_scale).astype(np.float32)
+        if self._weights is not None:
+            scaled *= self._weights
+        self._set_weights(observations)
         return self._own(observations), scaled, dones, infos
+
+    def _set_weights(self, observations: NDArray[Any]) -> None:
+        if self._weigh is not None:
+            self._weights = self._weigh(observations).astype(np.float32)
 
     def _own(self, observations: NDArray[Any]) -> NDArray[Any]:
         return observations.copy() if self._observations_are_reused else observations
@@ -143,7 +159,8 @@ class VecEnvAdapter(VecEnv):
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """All that `restore` needs to go on from here, as arrays: the population and the counts of episodes."""
-        population = self._layer_with("snapshot").snapshot()
+        layer: Any = self._layer_with("snapshot")
+        population = layer.snapshot()
         return {f"env.{name}": values for name, values in population.items()} | {
             "adapter.returns": self._returns.copy(),
             "adapter.lengths": self._lengths.copy(),
@@ -156,7 +173,8 @@ class VecEnvAdapter(VecEnv):
             KeyError, ValueError: an array is missing or of another shape.
         """
         population = {name.removeprefix("env."): values for name, values in arrays.items() if name.startswith("env.")}
-        self._layer_with("restore").restore(population)
+        layer: Any = self._layer_with("restore")
+        layer.restore(population)
         self._returns[:] = arrays["adapter.returns"]
         self._lengths[:] = arrays["adapter.lengths"]
         self._forget_last_step()

@@ -131,8 +131,7 @@ def ranks(values: Sequence[ArrayLike], level: float = 0.95) -> list[Rank]:
     letters = _letters(better | better.T, [agent.mean for agent in agents])
     lows, highs = 1 + better.sum(axis=0), len(agents) - better.sum(axis=1)
     return [
-        Rank(int(low), int(high), bool(low == 1), group)
-        for low, high, group in zip(lows, highs, letters, strict=True)
+        Rank(int(low), int(high), bool(low == 1), group) for low, high, group in zip(lows, highs, letters, strict=True)
     ]
 
 
@@ -157,14 +156,10 @@ def stratified_bootstrap(
     100 draws, or a statistic of another shape or not finite.
     """
     _check(level, draws)
-    scenarios = [
-        _agents(tables, [f"strata[{m}][{k}]" for k in range(len(tables))]) for m, tables in enumerate(strata)
-    ]
+    scenarios = [_agents(tables, [f"strata[{m}][{k}]" for k in range(len(tables))]) for m, tables in enumerate(strata)]
     counts = [len(agents) for agents in scenarios]
     if len(set(counts)) != 1:
-        raise ValueError(
-            f"strata: {counts} agents by scenario; expected the same number in each, and a scenario"
-        )
+        raise ValueError(f"strata: {counts} agents by scenario; expected the same number in each, and a scenario")
     resampled = np.empty((draws, len(scenarios), counts[0]))
     for m, agents in enumerate(scenarios):
         resampled[:, m] = _resampled_means(np.stack([agent.profile for agent in agents]), rng, draws)
@@ -226,9 +221,7 @@ def _tables(values: Sequence[ArrayLike], names: Sequence[str]) -> list[FloatArra
         try:
             table = np.asarray(given, dtype=np.float64)
         except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{name}: not a table of numbers ({error}); expected (seeds, customers)"
-            ) from error
+            raise ValueError(f"{name}: not a table of numbers ({error}); expected (seeds, customers)") from error
         if table.ndim != 2 or table.shape[0] < 1 or table.shape[1] < 2:
             raise ValueError(f"{name}: shape {table.shape}; expected (seeds, customers), customers >= 2")
         if tables and table.shape[1] != tables[0].shape[1]:
@@ -237,9 +230,7 @@ def _tables(values: Sequence[ArrayLike], names: Sequence[str]) -> list[FloatArra
         if not np.isfinite(table).all():
             wrong = np.argwhere(~np.isfinite(table))
             where = f"seed {wrong[0, 0]}, customer {wrong[0, 1]}"
-            raise ValueError(
-                f"{name}: {len(wrong)} entries not finite, first at {where}; expected finite money"
-            )
+            raise ValueError(f"{name}: {len(wrong)} entries not finite, first at {where}; expected finite money")
         tables.append(table)
     return tables
 

@@ -5,6 +5,7 @@ never computes a probability itself and never decides when a customer's time is 
 """
 
 import functools
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -65,9 +66,7 @@ class Cohort:
         """Live one day under `action` (N,) int in 0..A-1."""
         luck = noise.luck(self._key, self.log.day, self._space)
         known = self.log.known_reachable
-        self.state, outcome = dynamics.step(
-            self.rules, self.traits, self.state, self.log.day, action, luck, self._row
-        )
+        self.state, outcome = dynamics.step(self.rules, self.traits, self.state, self.log.day, action, luck, self._row)
         self.log = history.update(self._ledger, self.log, action, outcome)
         self._refresh_legal(np.any(known != self.log.known_reachable, axis=0))
         return outcome
@@ -89,9 +88,7 @@ class Cohort:
         self._spent[index] = True
         self._refresh_legal(rows)
 
-    def restart(
-        self, rows: NDArray[np.bool_], seed: NDArray[np.uint64], customer: NDArray[np.int64]
-    ) -> None:
+    def restart(self, rows: NDArray[np.bool_], seed: NDArray[np.uint64], customer: NDArray[np.int64]) -> None:
         """Put the customers `customer` (M,) of `seed` (M,) into the M rows that are True in `rows`, in place."""
         index = np.flatnonzero(rows)
         arrivals = self._arrivals(seed, customer)
@@ -112,12 +109,7 @@ class Cohort:
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Everything that `restore` needs, as copies of plain arrays."""
-        records = {"traits": self.traits, "state": self.state, "log": self.log}
-        arrays = {
-            f"{record}.{name}": np.array(values)
-            for record, fields in records.items()
-            for name, values in fields._asdict().items()
-        }
+        arrays = {f"{record}.{name}": np.array(values) for record, name, values in self._record_fields()}
         return arrays | {"seed": self._seed.copy(), "customer": self.customer.copy()}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
@@ -126,17 +118,14 @@ class Cohort:
         Raises:
             KeyError, ValueError: an array is missing or of another shape.
         """
-        fresh: dict[str, Any] = {}
-        for record, fields in (("traits", self.traits), ("state", self.state), ("log", self.log)):
-            for name, values in fields._asdict().items():
-                stored = arrays[f"{record}.{name}"]
-                if stored.shape != values.shape or stored.dtype != values.dtype:
-                    raise ValueError(f"{record}.{name}: {stored.dtype}{stored.shape}, expected {values.dtype}{values.shape}")
-                fresh[f"{record}.{name}"] = stored.copy()
-        self.traits, self.state, self.log = (
-            fields._replace(**{name: fresh[f"{record}.{name}"] for name in fields._fields})
-            for record, fields in (("traits", self.traits), ("state", self.state), ("log", self.log))
-        )
+        fresh: dict[str, dict[str, Any]] = {"traits": {}, "state": {}, "log": {}}
+        for record, name, values in self._record_fields():
+            stored = arrays[f"{record}.{name}"]
+            if stored.shape != values.shape or stored.dtype != values.dtype:
+                found, expected = f"{stored.dtype}{stored.shape}", f"{values.dtype}{values.shape}"
+                raise ValueError(f"{record}.{name}: {found}, expected {expected}")
+            fresh[record][name] = stored.copy()
+        self.traits, self.state, self.log = Traits(**fresh["traits"]), State(**fresh["state"]), History(**fresh["log"])
         self._seed, self.customer = arrays["seed"].copy(), arrays["customer"].copy()
         self._key = noise.address(self._seed, noise.LUCK, self.customer)
         self._reserve, self._legal = None, None
@@ -166,6 +155,11 @@ class Cohort:
     def bond(self) -> Array:
         """(N,) in [0, 1]."""
         return dynamics.bond_of(self.rules, self.traits, self.state.bond)
+
+    def _record_fields(self) -> Iterator[tuple[str, str, Array]]:
+        yield from (("traits", name, getattr(self.traits, name)) for name in Traits._fields)
+        yield from (("state", name, getattr(self.state, name)) for name in State._fields)
+        yield from (("log", name, getattr(self.log, name)) for name in History._fields)
 
     def _arrivals(self, seed: NDArray[np.uint64], customer: NDArray[np.int64]) -> "_Arrivals":
         traits = population.draw(self.scenario, seed, customer, self._dtype)
@@ -198,7 +192,8 @@ _CUSTOMERS_FIRST = {"hints", "sent", "recent", "opened", "prompted"}
 def _place(rows: _Arrivals, arrivals: _Arrivals, to: NDArray[np.intp], source: NDArray[np.intp]) -> None:
     """Write the customers `source` of `arrivals` into `rows` at `to`."""
     for old, new in zip(rows[:3], arrivals[:3], strict=True):
-        for name, values, fresh in zip(old._fields, old, new, strict=True):
+        for name in old._fields:
+            values, fresh = getattr(old, name), getattr(new, name)
             if name in _CUSTOMERS_FIRST:
                 values[to] = fresh[source]
             else:

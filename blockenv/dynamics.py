@@ -271,9 +271,7 @@ def organic_probability(rules: Rules, traits: Traits, now: Today, bond: Array) -
 def prompted_probability(rules: Rules, fatigue: Array, bond: Array, ideal: Array, mail: Message) -> Array:
     """Probability that an opened message brings an order; `fatigue` is the load before it."""
     xp = array_namespace(fatigue)
-    return _logistic(
-        mail.buy_logit + rules.buy_bond * (bond - 0.5) - rules.buy_fatigue * _above(xp, fatigue - ideal)
-    )
+    return _logistic(mail.buy_logit + rules.buy_bond * (bond - 0.5) - rules.buy_fatigue * _above(xp, fatigue - ideal))
 
 
 def churn_probability(rules: Rules, traits: Traits, bond: Array, delivered: Array, overload: Array) -> Array:

@@ -36,6 +36,8 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
 
     metadata: dict[str, Any] = {"render_modes": _RENDER_MODES, "render_fps": 7}
 
+    _picture: Any = None  # of the class, as Gymnasium may close an environment whose constructor failed
+
     def __init__(
         self,
         num_envs: int = 1,
@@ -96,7 +98,8 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
         self._stagger = stagger
         self._dict_obs = dict_obs
         self._cohort: Cohort | None = None
-        self._picture: Any = None
+        self._done: NDArray[np.bool_] = np.zeros(self.num_envs, bool)
+        self._limit: NDArray[np.int64] = np.full(self.num_envs, self._horizon)
 
     @property
     def cohort(self) -> Cohort:
@@ -109,7 +112,7 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
             raise gym.error.ResetNeeded("call reset() before using the environment")
         return self._cohort
 
-    def reset(  # type: ignore[override]
+    def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, Info]:
         """Start new customers.
@@ -163,7 +166,9 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
         ended = self._done
         waiting = bool(ended.any())
         if waiting and self.autoreset_mode is AutoresetMode.DISABLED:
-            raise gym.error.ResetNeeded(f"rows {np.flatnonzero(ended)[:10]} are over: reset them by options['reset_mask']")
+            raise gym.error.ResetNeeded(
+                f"rows {np.flatnonzero(ended)[:10]} are over: reset them by options['reset_mask']"
+            )
         outcome = cohort.step(chosen)
         reward = getattr(outcome, self._reward_field).astype(np.float64)
         terminated = outcome.churned.copy()
@@ -208,7 +213,9 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
     def render(self) -> Any:
         """A tuple with one frame, (H, W, 3) uint8 or text, of the population since its last full reset; None for human."""
         if self.render_mode is None:
-            gym.logger.warn("render() without a render_mode: pass render_mode='rgb_array', 'human' or 'ansi' when making")
+            gym.logger.warn(
+                "render() without a render_mode: pass render_mode='rgb_array', 'human' or 'ansi' when making"
+            )
             return None
         _ = self.cohort
         frame = self._picture.frame(self.render_mode)
@@ -281,7 +288,13 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
             values[done] = 0
             fresh[name], fresh[f"_{name}"] = values, info[f"_{name}"] & ~done
         fresh.update(self._state_info())
-        return {**fresh, "final_obs": final_seen, "_final_obs": done.copy(), "final_info": final, "_final_info": done.copy()}
+        return {
+            **fresh,
+            "final_obs": final_seen,
+            "_final_obs": done.copy(),
+            "final_info": final,
+            "_final_info": done.copy(),
+        }
 
     def _info(self, outcome: Outcome, rows: NDArray[np.bool_] | None) -> Info:
         """What happened (in `rows`; None for all) and how everybody is now."""
@@ -410,7 +423,9 @@ def _observation_space(scenario: Scenario, dict_obs: bool) -> gym.Space[Any]:
     if not dict_obs:
         return gym.spaces.Box(low, high, dtype=np.float32)
     columns = observation.layout(scenario)
-    return gym.spaces.Dict({name: gym.spaces.Box(low[each], high[each], dtype=np.float32) for name, each in columns.items()})
+    return gym.spaces.Dict(
+        {name: gym.spaces.Box(low[each], high[each], dtype=np.float32) for name, each in columns.items()}
+    )
 
 
 def _everybody(rows: int) -> NDArray[np.bool_]:

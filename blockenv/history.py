@@ -7,6 +7,7 @@ its channel does not disclose. Tables of the log keep the customers first, (N, K
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from blockenv.dynamics import Array, Outcome, array_namespace
 from blockenv.scenarios.schema import Scenario
@@ -48,7 +49,11 @@ class History(NamedTuple):
 def part_names(scenario: Scenario) -> tuple[str, ...]:
     """The K parts a message can be made of; tables with a single entry are left out, except channels."""
     names = [f"channel:{channel.name}" for channel in scenario.channels]
-    tables = {"slot": scenario.slots, "style": tuple(each.name for each in scenario.styles), "product": scenario.products}
+    tables = {
+        "slot": scenario.slots,
+        "style": tuple(each.name for each in scenario.styles),
+        "product": scenario.products,
+    }
     for table, entries in tables.items():
         names += [f"{table}:{entry}" for entry in entries if len(entries) > 1]
     return tuple(names)
@@ -57,7 +62,7 @@ def part_names(scenario: Scenario) -> tuple[str, ...]:
 def ledger(scenario: Scenario, dtype: type = np.float32) -> Ledger:
     """The log-keeping rules of `scenario`, tables as NumPy arrays."""
     names = part_names(scenario)
-    parts = np.zeros((scenario.actions, len(names)), dtype)
+    parts: NDArray[Any] = np.zeros((scenario.actions, len(names)), dtype)
     for action in range(1, scenario.actions):
         words = zip(("channel", "slot", "style", "product"), scenario.message_name(action).split("/"), strict=True)
         for table, entry in words:

@@ -101,7 +101,7 @@ def luck(key: UInt64, day: NDArray[np.int64], space: Workspace) -> Noise:
     draws[:, 1] = halves[..., 1]
     draws *= np.float32(2.0**-24)
     rows = draws.reshape(-1, len(key))
-    return Noise(*rows[: len(SCALARS)], channel=rows[len(SCALARS) :][:channels])
+    return Noise(*rows[: len(SCALARS)], rows[len(SCALARS) :][:channels])  # type: ignore[call-arg]  # unpacked
 
 
 def uniforms(key: UInt64, count: int) -> NDArray[np.float64]:

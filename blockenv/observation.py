@@ -58,7 +58,9 @@ FEATURES: dict[str, Feature] = {
     "order_value": Feature(_one, 0, 1, "mean order value v as v / (v + typical order), 1/2 without orders"),
     "tenure": Feature(_one, 0, 1, "days since joining, up to a year"),
     "date": Feature(lambda scenario: 5, -1, 1, "weekend; weekday and season as sine and cosine"),
-    "hints": Feature(lambda scenario: len(scenario.segments), -3, 3, "covariates that hint at the segment, standardised"),
+    "hints": Feature(
+        lambda scenario: len(scenario.segments), -3, 3, "covariates that hint at the segment, standardised"
+    ),
 }
 
 HIDDEN: dict[str, Feature] = {
@@ -66,7 +68,9 @@ HIDDEN: dict[str, Feature] = {
     "true_bond": Feature(_one, 0, 1, "bond"),
     "true_reachable": Feature(_channels, 0, 1, "1 for an open channel"),
     "true_segment": Feature(lambda scenario: len(scenario.segments), 0, 1, "1 for the customer's segment"),
-    "true_worth": Feature(lambda scenario: 2, -5, 5, "log of the organic orders a year, log of the median order against the typical one"),
+    "true_worth": Feature(
+        lambda scenario: 2, -5, 5, "log of the organic orders a year, log of the median order against the typical one"
+    ),
     "true_temper": Feature(lambda scenario: 3, -5, 5, "ideal load / 4, effect of contact on churn, resting bond"),
 }
 

@@ -21,9 +21,7 @@ _NEVER = 1e-30  # stands for probability 0 where its logarithm is taken
 _GAMMA_TRIES = 8  # one try fails in at most 5 % of cases, so all eight in fewer than one of 10^10
 
 
-def draw(
-    scenario: Scenario, seed: NDArray[np.uint64], customer: NDArray[np.int64], dtype: type = np.float32
-) -> Traits:
+def draw(scenario: Scenario, seed: NDArray[np.uint64], customer: NDArray[np.int64], dtype: type = np.float32) -> Traits:
     """The traits of the given customers.
 
     Args:
@@ -41,13 +39,13 @@ def draw(
     segment = np.searchsorted(np.cumsum(weights / weights.sum())[:-1], source.uniform(1)[0], side="right")
 
     def centre(value: Callable[[Segment], float]) -> Float:
-        return np.array([value(each) for each in scenario.segments])[segment]
+        return np.asarray(np.array([value(each) for each in scenario.segments])[segment])
 
     def effects(table: str, names: tuple[str, ...], missing: float, deviation: float) -> Float:
         centres = np.array([[_get(each, table).get(name, missing) for name in names] for each in scenario.segments])
         # A table with one entry has nothing to differ in: its effect is part of the base rates.
         deviation = deviation if len(names) > 1 else 0.0
-        return centres[segment].T + deviation * source.normal(len(names))
+        return np.asarray(centres[segment].T + deviation * source.normal(len(names)))
 
     def by_channel(field: str) -> Float:
         return np.array([[getattr(channel, field)] for channel in scenario.channels])

@@ -107,7 +107,9 @@ def play(
     for start in range(0, customers, batch):
         numbers = first_customer + np.arange(start, min(start + batch, customers), dtype=np.int64)
         cohort = Cohort(world, np.full(len(numbers), seed, np.uint64), numbers)
-        parts.append((_play_batch(policy, cohort, days, policy_generator(seed, int(numbers[0])), progress), len(numbers)))
+        parts.append(
+            (_play_batch(policy, cohort, days, policy_generator(seed, int(numbers[0])), progress), len(numbers))
+        )
     return _join(parts)
 
 

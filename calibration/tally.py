@@ -21,11 +21,14 @@ BATCH = 4096  # customers at a time; counts do not depend on it
 class Timetable:
     """The same messages for everybody: one every `gap` days, in rotation, on channels not known to be blocked."""
 
-    def __init__(self, messages: Sequence[int], gap: int) -> None:
-        """`messages`: actions, none for silence; `gap`: days, at least 1."""
-        if gap < 1 or any(message < 1 for message in messages):
-            raise ValueError(f"messages {list(messages)}, gap {gap}; expected actions above 0 and a gap of at least 1")
-        self.messages, self.gap = tuple(messages), gap
+    def __init__(self, messages: Sequence[int], gap: int, first: int = 0) -> None:
+        """`messages`: actions, none for silence; `gap`: days, at least 1; `first`: day of the first message."""
+        if gap < 1 or first < 0 or any(message < 1 for message in messages):
+            raise ValueError(
+                f"messages {list(messages)}, gap {gap}, first {first}; "
+                "expected actions above 0, a gap of at least 1 and a first day of at least 0"
+            )
+        self.messages, self.gap, self.first = tuple(messages), gap, first
         self._day: NDArray[np.int64] = np.zeros(0, np.int64)
 
     def meet(self, cohort: Cohort) -> None:
@@ -42,8 +45,9 @@ class Timetable:
         """(N,) today's message, or silence where none is due or it is not legal."""
         if not self.messages:
             return np.zeros(len(day), np.int64)
-        chosen = np.array(self.messages)[day // self.gap % len(self.messages)]
-        due = (day % self.gap == 0) & legal[np.arange(len(day)), chosen]
+        since = day - self.first
+        chosen = np.array(self.messages)[since // self.gap % len(self.messages)]
+        due = (since >= 0) & (since % self.gap == 0) & legal[np.arange(len(day)), chosen]
         return np.where(due, chosen, 0)
 
 
@@ -61,8 +65,8 @@ class Tally(NamedTuple):
     days: Floats  # (N,) alive
     daily_delivered: Floats  # (D, C)
     daily_blocked: Floats  # (D, C) as `blocked`
-    expected_delivered: Floats  # (S, C) deliveries, the weights of the next
-    expected: Floats  # (3, S, A) probabilities of open, order and block, had the action been taken, summed over these
+    expected_delivered: Floats  # (S, C) deliveries that `expected` was summed over
+    expected: Floats  # (3, A, S) probabilities of open, order and block, had the action been taken, summed over these
 
 
 def tally(
@@ -92,7 +96,7 @@ def tally(
     by_channel = {name: np.zeros((channels, customers)) for name in _BY_CHANNEL}
     orders, late_orders, alive_days = np.zeros(customers), np.zeros(customers), np.zeros(customers)
     daily = {name: np.zeros((days, channels)) for name in ("delivered", "blocked")}
-    expected_delivered, expected = np.zeros((segments, channels)), np.zeros((3, segments, actions))
+    expected_delivered, expected = np.zeros((segments, channels)), np.zeros((3, actions, segments))
     for start in range(0, customers, BATCH):
         numbers = np.arange(start, min(start + BATCH, customers), dtype=np.int64)
         rows = slice(start, start + len(numbers))
@@ -103,12 +107,9 @@ def tally(
             before = cohort.state
             if expect and action.any():
                 arrives = to_channel & before.reachable & before.alive
-                likely = _likely(cohort)[:, :, :]
-                for segment in range(segments):
-                    own = cohort.traits.segment == segment
-                    expected_delivered[segment] += (arrives & own).sum(axis=1)
-                    weight = (arrives & own)[cohort.rules.channel_of]
-                    expected[:, segment] += (likely * weight).sum(axis=2)
+                member = (np.arange(segments)[:, None] == cohort.traits.segment).astype(np.float64)
+                expected_delivered += member @ arrives.T
+                expected += (_likely(cohort) * arrives[cohort.rules.channel_of]) @ member.T
             outcome = cohort.step(action)
             alive_days[rows] += before.alive
             orders[rows] += outcome.ordered
@@ -140,6 +141,24 @@ def tally(
         expected_delivered=expected_delivered,
         expected=expected,
     )
+
+
+def joined(tallies: Sequence[Tally]) -> Tally:
+    """One tally of the customers of several over the same timetable, or over days that need not be told apart.
+
+    Curves are those of the shortest.
+    """
+    days = min(len(each.daily_delivered) for each in tallies)
+    fields: dict[str, Floats] = {}
+    for name in Tally._fields:
+        values = [getattr(each, name) for each in tallies]
+        if name.startswith("daily_"):
+            fields[name] = np.sum([value[:days] for value in values], axis=0)
+        elif name.startswith("expected"):
+            fields[name] = np.sum(values, axis=0)
+        else:
+            fields[name] = np.concatenate(values, axis=-1)
+    return Tally(**fields)
 
 
 _BY_CHANNEL = ("sent", "failed", "delivered", "opened", "prompted", "blocked")

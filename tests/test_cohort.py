@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -156,6 +156,9 @@ OPERATIONS = st.lists(
 )
 
 
+@example(operations=[("replace", 1), ("restart", 6), ("replace", 2), ("step", 0)], scenario="Winback-v0")
+@example(operations=[("restart", 3), ("replace", 3), ("step", 0), ("replace", 1)], scenario="Winback-v0")
+@example(operations=[("replace", 1), ("keep", 54), ("replace", 63), ("step", 0)], scenario="Winback-v0")
 @given(operations=OPERATIONS, scenario=st.sampled_from(["Winback-v0", "Silent-v0"]))
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_after_any_operations_every_row_is_its_customer_living_alone(operations: Any, scenario: str) -> None:

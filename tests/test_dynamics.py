@@ -44,7 +44,8 @@ BUSY: dict[str, Any] = {
          "resting_bond": 0.2, "organic_rate": 0.05, "weekend_block": 0.8, "relevance": {"books": 0.1, "music": 0.8},
          "style_block": {"promo": 0.6}, "slot_block": {"morning": -0.8}, "style_buy": {"promo": -0.7}},
     ],
-    "response": {"churn_probability": 0.05, "spill_over": 0.7, "win_back_order": 4.0},
+    "response": {"churn_probability": 0.05, "spill_over": 0.7, "win_back_order": 4.0, "open_fatigue": 0.3,
+                 "buy_fatigue": 0.6},
     "calendar": {"season": 0.5, "tolerance_drift": 0.6, "drift_days": 100},
     "commerce": {"order_value": 20.0, "margin": 0.5},
 }  # fmt: skip
@@ -498,6 +499,7 @@ class Day(NamedTuple):
     tomorrow: State
     outcome: Outcome
     contact: NDArray[np.bool_]
+    overload: Float
     open_p: Float
     block_p: Float
     organic_p: Float
@@ -522,6 +524,7 @@ def busy_day() -> Day:
         tomorrow,
         outcome,
         contact,
+        overload,
         dynamics.open_probability(rules, fatigue, bond, ideal, message),
         dynamics.block_probability(rules, traits, now, loaded, bond, ideal, message),
         dynamics.organic_probability(rules, traits, now, bond),
@@ -544,6 +547,14 @@ def test_messages_are_delivered_where_the_channel_is_open() -> None:
     day = busy_day()
     assert np.array_equal(day.outcome.sent, (day.place.action > 0) & day.place.state.alive)
     assert np.array_equal(day.outcome.delivered, day.contact)
+
+
+def test_a_delivered_message_tells_its_overload_and_relevance() -> None:
+    day, place = busy_day(), busy_day().place
+    np.testing.assert_allclose(day.outcome.overload, day.overload)
+    assert np.any(day.overload > 0)
+    relevance = place.traits.relevance[place.rules.product_of[place.action], place.row]
+    assert np.array_equal(day.outcome.relevance, np.where(day.contact, relevance, 0.0))
 
 
 def test_opens_happen_as_often_as_they_should() -> None:
@@ -626,7 +637,7 @@ def rounded_up(day: Day) -> dict[str, tuple[NDArray[np.bool_], Float]]:
             outcome.opened,
             outcome.ordered,
             outcome.blocked.any(axis=0),
-            outcome.overload,
+            day.overload,
         ),
     }
     found = {}

@@ -213,9 +213,9 @@ def test_daily_curves_and_totals_agree() -> None:
 
 
 def test_reach_is_taken_after_a_year() -> None:
-    result = play(Always(1), "Frequency-v0", seed=3, customers=200, days=370)
+    result = play(Silence(), world(response={"churn_probability": 0.003}), seed=3, customers=300, days=420)
     np.testing.assert_allclose(result.reach_after_year.mean(axis=1), result.daily_reach[364])
-    assert result.daily_reach[364] < result.daily_reach[300]
+    assert result.daily_reach[363] > result.daily_reach[365] > result.daily_reach[-1]
 
 
 def test_shapes_and_types_are_as_declared() -> None:

@@ -239,6 +239,14 @@ def test_an_overlay_changes_what_it_names_and_nothing_else(tmp_path: Path) -> No
     assert get({"base": "Style-v0"}) == SCENARIOS["Style-v0"]
 
 
+def test_an_overlay_of_one_number_keeps_its_neighbours() -> None:
+    """Of a base whose numbers are not the defaults, so that a part rebuilt from the defaults would show."""
+    base = SCENARIOS["Drift-v0"].calendar
+    mine = get({"base": "Drift-v0", "calendar": {"season": base.season / 2}}).calendar
+    assert (mine.season, mine.tolerance_drift) == (base.season / 2, base.tolerance_drift)
+    assert base.tolerance_drift != type(base)().tolerance_drift
+
+
 def test_an_overlay_replaces_lists_whole() -> None:
     push = {**plain("Omnichannel-v0")["channels"][0], "load": 2.5}
     mine = get({"base": "Omnichannel-v0", "channels": [push]})

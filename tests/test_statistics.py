@@ -213,10 +213,7 @@ agents_of_all_kinds = st.tuples(
 
 def drawn_agents(seed: int, kinds: Sequence[tuple[int, float]]) -> list[NDArray[np.float64]]:
     rng = np.random.default_rng(seed)
-    return [
-        table + shift
-        for table, (_, shift) in zip(world(rng, [k for k, _ in kinds], 0.1, 1.0), kinds, strict=True)
-    ]
+    return [table + shift for table, (_, shift) in zip(world(rng, [k for k, _ in kinds], 0.1, 1.0), kinds, strict=True)]
 
 
 @DETERMINISTIC

@@ -1,6 +1,9 @@
 """The checker of vector environments lets good ones pass and names the broken rule of bad ones."""
 
+import ast
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -11,6 +14,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+import blockenv.testing
 from blockenv.testing import RULES, VectorEnvError, check_vector_env
 
 Rows = NDArray[np.bool_]
@@ -103,7 +107,7 @@ class WalkAlone(gym.Env[Any, Any]):
     """One row of `Walk`."""
 
     def __init__(self) -> None:
-        self.walk = Walk(1, DISABLED)
+        self.walk, self.metadata = Walk(1, DISABLED), {}  # SyncVectorEnv of Gymnasium 1.2 writes into it
         self.observation_space, self.action_space = self.walk.single_observation_space, self.walk.single_action_space
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -475,3 +479,14 @@ def test_sync_vector_env_without_copies_shares_memory() -> None:
 def test_arguments_are_checked(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         check(Walk, **arguments)
+
+
+def test_the_checker_needs_gymnasium_and_numpy_only() -> None:
+    imported = set()
+    for path in Path(blockenv.testing.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            imported |= {name if name.startswith("blockenv.testing") else name.split(".")[0] for name in names}
+    foreign = {name for name in imported if name not in sys.stdlib_module_names and ".testing" not in name}
+    assert foreign == {"gymnasium", "numpy"}

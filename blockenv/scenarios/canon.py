@@ -28,9 +28,7 @@ MESSENGER = Channel(
     visibility="next_send",
     opt_in=0.5,
 )
-SMS = Channel(
-    name="sms", load=1.5, cost=0.045, block_probability=0.009, open_logit=1.4, buy_logit=-4.9, opt_in=0.35
-)
+SMS = Channel(name="sms", load=1.5, cost=0.045, block_probability=0.009, open_logit=1.4, buy_logit=-4.9, opt_in=0.35)
 EMAIL = Channel(
     name="email", load=0.6, cost=0.0015, block_probability=0.0015, open_logit=-1.2, buy_logit=-5.4, opt_in=0.8
 )

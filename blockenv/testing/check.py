@@ -132,14 +132,11 @@ def _rerun(case: Case, plain: list[Step], rule: str, found: str, **how: bool) ->
     with closing(case.make()) as env:
         try:
             _compare(case, plain, _play(case, env, **how), rule, found)
-        except (
-            VectorEnvError
-        ) as error:  # the first run kept the rules, so it is the change that made this one break them
-            raise (
-                error
-                if error.rule == rule
-                else VectorEnvError(rule, f"the episode {found}: {error}", error.mode, error.step, error.row)
-            ) from error
+        except VectorEnvError as error:
+            if error.rule == rule:
+                raise
+            # The plain run kept this other rule, so it is the difference between the runs that broke it.
+            raise VectorEnvError(rule, f"the episode {found}: {error}", error.mode, error.step, error.row) from error
 
 
 def _compare(case: Case, plain: list[Step], again: Iterator[Step], rule: str, found: str) -> None:

@@ -1,0 +1,180 @@
+"""From rows to a table: who is worth how much, who beats whom, and what the customers went through.
+
+Every number comes from the stored rows and values; nothing is played or learned here.
+"""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.experiment import read_values
+from benchmarks.statistics import Estimate, Rank, mean_estimate, paired_difference, ranks, relative
+
+BASELINE, RIVAL = "silence", "cap"
+
+
+class Entry(NamedTuple):
+    """One agent on one scenario."""
+
+    agent: str
+    seeds: int
+    value: Estimate  # money a customer, discounted
+    over_silence: Estimate | None  # paired
+    over_cap: Estimate | None  # paired
+    uplift: Estimate | None  # share of silence
+    rank: Rank
+    measures: dict[str, float | None]  # means over training seeds
+
+
+class Board(NamedTuple):
+    """All agents on one scenario, best first."""
+
+    scenario: str
+    digest: str
+    customers: int
+    days: int
+    entries: list[Entry]
+
+
+MEASURES = {
+    "messages_a_week": "messages a week",
+    "blocks_per_1000_messages": "blocks per 1,000",
+    "reach": "reach after a year",
+    "alive_at_end": "alive at the end",
+    "overloaded_contacts": "over-contacts",
+    "training_seconds": "training s",
+}
+
+
+def boards(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Board]:
+    """A board for every scenario in `rows`, in the order of their first appearance.
+
+    Raises:
+        ValueError: rows of one scenario come from different worlds, customers or windows.
+    """
+    found = []
+    for scenario in dict.fromkeys(row["scenario"] for row in rows):
+        mine = [row for row in rows if row["scenario"] == scenario]
+        for field in ("digest", "customers", "days"):
+            different = {row[field] for row in mine}
+            if len(different) > 1:
+                raise ValueError(f"{scenario}: rows of different {field} {sorted(different)} cannot share a board")
+        found.append(_board(scenario, mine, folder))
+    return found
+
+
+def _board(scenario: str, rows: list[Mapping[str, Any]], folder: Path) -> Board:
+    agents = list(dict.fromkeys(row["agent"] for row in rows))
+    by_agent = {
+        agent: sorted((row for row in rows if row["agent"] == agent), key=lambda row: row["seed"]) for agent in agents
+    }
+    values = {agent: np.stack([read_values(folder, row) for row in mine]) for agent, mine in by_agent.items()}
+    places = dict(zip(agents, ranks([values[agent] for agent in agents]), strict=True))
+    entries = [
+        Entry(
+            agent=agent,
+            seeds=len(by_agent[agent]),
+            value=mean_estimate(values[agent]),
+            over_silence=_difference(values, agent, BASELINE),
+            over_cap=_difference(values, agent, RIVAL),
+            uplift=relative(values[agent], values[BASELINE]) if BASELINE in values and agent != BASELINE else None,
+            rank=places[agent],
+            measures=_measures(by_agent[agent]),
+        )
+        for agent in agents
+    ]
+    entries.sort(key=lambda entry: -entry.value.mean)
+    first = rows[0]
+    return Board(scenario, first["digest"], first["customers"], first["days"], entries)
+
+
+def _difference(values: Mapping[str, NDArray[np.float64]], agent: str, other: str) -> Estimate | None:
+    if other not in values or agent == other:
+        return None
+    return paired_difference(values[agent], values[other])
+
+
+def _measures(rows: list[Mapping[str, Any]]) -> dict[str, float | None]:
+    def mean(name: str) -> float | None:
+        found = [row[name] for row in rows if row.get(name) is not None]
+        return float(np.mean(found)) if found else None
+
+    reach = [float(np.mean(list(row["reach_after_year"].values()))) for row in rows]
+    return {name: float(np.mean(reach)) if name == "reach" else mean(name) for name in MEASURES}
+
+
+def header() -> list[str]:
+    """Column titles of the table."""
+    return ["rank", "agent", "CLV", "over silence", "over cap", "uplift", *MEASURES.values()]
+
+
+def cells_of(entry: Entry) -> list[str]:
+    """An entry in words, one a column. Ranks that cannot be told apart share a range, as 2-4."""
+    low, high = entry.rank.low, entry.rank.high
+    return [
+        f"{low}" if low == high else f"{low}-{high}",
+        entry.agent + (f" ({entry.seeds} seeds)" if entry.seeds > 1 else ""),
+        f"{entry.value.mean:.1f}",
+        _signed(entry.over_silence),
+        _signed(entry.over_cap),
+        "" if entry.uplift is None else f"{100 * entry.uplift.mean:+.1f} %",
+        *(_plain(name, entry.measures[name]) for name in MEASURES),
+    ]
+
+
+def _signed(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return ""
+    return f"{estimate.mean:+.1f} [{estimate.low:+.1f}, {estimate.high:+.1f}]"
+
+
+def _plain(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    if name in ("reach", "alive_at_end"):
+        return f"{100 * value:.0f} %"
+    return f"{value:.2f}" if name == "messages_a_week" else f"{value:.1f}"
+
+
+def markdown(found: Sequence[Board], title: str) -> str:
+    """The boards as a Markdown page."""
+    lines = [
+        f"# {title}",
+        "",
+        "Discounted customer lifetime value in money a customer. Brackets: 95 % intervals of paired differences, "
+        "over customers and training seeds. Agents share a range of ranks where the Holm-corrected comparison of "
+        "the pair cannot tell them apart.",
+    ]
+    for board in found:
+        lines += ["", f"## {board.scenario}", ""]
+        lines += [f"{board.customers:,} held-out customers, {board.days:,} days, scenario {board.digest}.", ""]
+        lines += ["| " + " | ".join(header()) + " |", "|" + "---|" * len(header())]
+        lines += ["| " + " | ".join(cells_of(entry)) + " |" for entry in board.entries]
+    return "\n".join(lines) + "\n"
+
+
+def csv_text(found: Sequence[Board]) -> str:
+    """The boards as one table of numbers."""
+    memory = io.StringIO()
+    names = ["scenario", "digest", "customers", "days", "rank_low", "rank_high", "letters", "agent", "seeds"]
+    for estimate in ("value", "over_silence", "over_cap", "uplift"):
+        names += [estimate, f"{estimate}_low", f"{estimate}_high"]
+    writer = csv.writer(memory, lineterminator="\n")
+    writer.writerow([*names, *MEASURES])
+    for board in found:
+        for entry in board.entries:
+            estimates = (entry.value, entry.over_silence, entry.over_cap, entry.uplift)
+            numbers = [
+                number
+                for estimate in estimates
+                for number in (("", "", "") if estimate is None else (estimate.mean, estimate.low, estimate.high))
+            ]
+            rank = [entry.rank.low, entry.rank.high, entry.rank.letters]
+            place = [board.scenario, board.digest, board.customers, board.days, *rank, entry.agent, entry.seeds]
+            writer.writerow([*place, *numbers, *(entry.measures[name] for name in MEASURES)])
+    return memory.getvalue()

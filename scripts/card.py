@@ -1,0 +1,76 @@
+"""Print the calibration card of a scenario: `python -m scripts.card Retail-v0`.
+
+Shows what `calibration.card` found and judges nothing itself.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from blockenv.scenarios import SCENARIOS, ScenarioError
+from calibration.card import Card, card
+from calibration.rows import GROUPS
+
+COLOURS = {"pass": "green", "fail": "red", "no data": "dim"}
+
+
+def main(
+    scenario: Annotated[str, typer.Argument(help="a scenario of the canon, or a .yaml file")] = "",
+    customers: Annotated[int, typer.Option(min=GROUPS, help="customers in every play")] = 4096,
+    every: Annotated[bool, typer.Option("--all", help="all scenarios of the canon")] = False,
+    to_json: Annotated[Path | None, typer.Option("--json", help="also write the cards here")] = None,
+) -> None:
+    """Play a scenario by plain timetables and compare it with what has been published."""
+    if bool(scenario) == every:
+        raise typer.BadParameter("name one scenario, or ask for --all")
+    console = Console()
+    cards = []
+    for name in SCENARIOS if every else (scenario,):
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task(name, total=None)
+            try:
+                found = card(name, customers, progress=lambda days, task=task: progress.advance(task, days))
+            except ScenarioError as error:
+                raise typer.BadParameter(str(error)) from error
+        console.print(_table(found))
+        cards.append(found)
+    if to_json is not None:
+        content = [each._asdict() | {"rows": [line._asdict() for line in each.rows]} for each in cards]
+        to_json.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _table(found: Card) -> Table:
+    verdicts = [line.verdict for line in found.rows]
+    title = f"{found.scenario} {found.digest}, {found.customers} customers: " + ", ".join(
+        f"{verdicts.count(verdict)} {verdict}" for verdict in COLOURS
+    )
+    table = Table("row", "simulated", "95 % interval", "published", "pass band", "unit", "verdict", "source", title=title)
+    for line in found.rows:
+        table.add_row(
+            line.name,
+            _number(line.simulated),
+            _range(line.simulated_low, line.simulated_high),
+            _number(line.published),
+            _range(line.low, line.high),
+            line.unit,
+            f"[{COLOURS[line.verdict]}]{line.verdict}[/]",
+            f"{line.label}: {line.source}",
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return "" if low is None and high is None else f"{_number(low)} .. {_number(high)}"
+
+
+if __name__ == "__main__":
+    typer.run(main)
