@@ -16,6 +16,7 @@ AGENTS: dict[str, str] = {
     "greedy": "agents.rules:Greedy",
     "weekly": "agents.rules:Weekly",
     "cap": "agents.caps:FrequencyCap",
+    "personal_cap": "agents.personal:PersonalCap",
     "rfm": "agents.caps:RecencyFrequencyMonetary",
     "linucb": "agents.bandits:LinUCB",
     "lints": "agents.bandits:LinTS",
@@ -40,6 +41,6 @@ def agent_class(name: str) -> "type[Agent]":
         raise AgentError(f"agent: {name!r} is neither one of {', '.join(AGENTS)} nor of the form package.module:Class")
     try:
         found: type[Agent] = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise AgentError(f"agent: {name!r} cannot be imported ({error})") from error
     return found

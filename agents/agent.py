@@ -46,7 +46,10 @@ class Unwatched:
 
 @runtime_checkable
 class Agent(Protocol):
-    """The interface of every entry in `agents.AGENTS`."""
+    """The interface of every entry in `agents.AGENTS`.
+
+    A class may say `learns = False`: then one training seed stands for all of them on a leaderboard.
+    """
 
     Settings: ClassVar[type[Any]]
     scenario: Scenario
@@ -89,6 +92,11 @@ def parsed(kind: type[AgentSettings], values: Mapping[str, Any], where: str) -> 
             f"{'.'.join(map(str, part['loc']))}: {part['msg']} (got {part['input']!r:.80})" for part in error.errors()
         )
         raise AgentError(f"{where}: {reasons}. Settings are: {known}") from error
+
+
+def learns(kind: type[Agent]) -> bool:
+    """Whether agents of `kind` differ by their training seed; true unless the class says otherwise."""
+    return bool(getattr(kind, "learns", True))
 
 
 def training_seed(seed: int, purpose: int = 0) -> int:

@@ -66,6 +66,8 @@ class BatchedPPO(_EpisodeRecords, PPO):
             happened to stay. The same expectation without the coin flip, which costs a whole lifetime's value
             and so drowns the effect of a message; needs ``info["churn_probability"]``.
         emphasis: how much each row's advantages count, ``(M,)`` from observations ``(M, d)``.
+        critic_first: steps of single rows during which only the critic learns, so that an actor which is good
+            from the start is not spoiled by a critic that knows nothing.
         kwargs: as in ``PPO``.
     """
 
@@ -76,10 +78,12 @@ class BatchedPPO(_EpisodeRecords, PPO):
         *,
         expected_churn: bool = False,
         emphasis: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
+        critic_first: int = 0,
         **kwargs: Any,
     ) -> None:
         self.expected_churn = expected_churn
         self._emphasis = emphasis
+        self.critic_first = critic_first
         super().__init__(policy, env, **kwargs)
 
     def collect_rollouts(
@@ -138,6 +142,16 @@ class BatchedPPO(_EpisodeRecords, PPO):
             rewards[rows[cut_off]] += self.gamma * (1.0 - leaving[rows[cut_off]]) * values
         leaving[rows] = 0.0
         return leaving
+
+    def train(self) -> None:
+        """Update from the buffer; the actor stands still during the first ``critic_first`` steps."""
+        actor = [*self.policy.mlp_extractor.policy_net.parameters(), *self.policy.action_net.parameters()]
+        learns = self.num_timesteps > self.critic_first
+        for parameter in actor:
+            parameter.requires_grad_(learns)
+        super().train()
+        for parameter in actor:
+            parameter.requires_grad_(True)
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_emphasis"]

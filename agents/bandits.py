@@ -12,7 +12,7 @@ sent where its parts promise more than nothing (LinUCB: Li et al. 2010; linear T
 
 import math
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class BanditSettings(AgentSettings):
 class PricedSettings(BanditSettings):
     """The same, with prices to choose from."""
 
-    prices: list[float] = Field(default=[0.5, 2.0, 8.0, 32.0], min_length=1)
+    prices: list[Annotated[float, Field(ge=0)]] = Field(default=[0.5, 2.0, 8.0, 32.0], min_length=1)
     trial_customers: int = Field(default=1024, ge=1, description="training customers a price is judged on")
     trial_days: int = Field(default=546, ge=1)
 
@@ -109,6 +109,8 @@ class LinearBandit:
         field = {"expected": "expected_reward", "realised": "reward"}[settings.reward]
         for day in range(settings.days):
             alive = cohort.state.alive.copy()
+            if not alive.any():
+                break
             context = self.context(cohort.observe())
             action = self.explore(context, cohort.legal_actions(), rng)
             outcome = cohort.step(action)
@@ -149,7 +151,7 @@ class LinearBandit:
         agent = cls(scenario, settings)
         try:
             agent.mean = finite(learned["mean"], agent.mean.shape)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise AgentError(f"{folder / 'agent.json'}: 'mean' does not fit {scenario.name} ({error!r})") from error
         return agent
 

@@ -7,9 +7,10 @@ only, never traits, and never an evaluation customer.
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
-from agents.agent import AgentSettings, Monitor, training_seed
+from agents.agent import AgentError, AgentSettings, Monitor, training_seed
 from agents.rules import Actions, Mask, Observation, Rule, immediate_profit
 from blockenv.rollout import play
 from blockenv.scenarios import Scenario
@@ -41,9 +42,10 @@ class Rotation(Rule):
     def __init__(self, scenario: Scenario, settings: Any = None) -> None:
         super().__init__(scenario, settings)
         self.messages = list(self.settings.messages)
+        self.tuned_on: NDArray[np.int64] | None = None  # training customers by number; settings.customers if None
         for action in self.messages:
             if not 0 < action < scenario.actions:
-                raise ValueError(f"messages: {action} is not among 1..{scenario.actions - 1} of {scenario.name}")
+                raise AgentError(f"messages: {action} is not among 1..{scenario.actions - 1} of {scenario.name}")
 
     def next_message(self, seen: Observation, mask: Mask) -> Actions:
         """(N,) the legal message whose channel was used least lately, silence where none is legal."""
@@ -58,7 +60,8 @@ class Rotation(Rule):
 
     def value(self, seed: int) -> float:
         """Mean value of the rule as it stands, on training customers."""
-        result = play(self, self.scenario, training_seed(seed, 2), self.settings.customers, days=self.settings.days)
+        customers = self.settings.customers if self.tuned_on is None else self.tuned_on
+        result = play(self, self.scenario, training_seed(seed, 2), customers, days=self.settings.days)
         return float(result.value.mean())
 
 
@@ -200,7 +203,7 @@ class _Search:
         key = (tuple(messages), gap)
         if key not in self._values:
             cap = FrequencyCap(self._cap.scenario, self._cap.settings)
-            cap.messages, cap.gap = list(messages), gap
+            cap.messages, cap.gap, cap.tuned_on = list(messages), gap, self._cap.tuned_on
             self._values[key] = cap.value(self.seed)
             played = cap.settings.customers * cap.settings.days * len(self._values)
             self._monitor.advance(played, played, {"tuning/value": self._values[key], "tuning/gap": float(gap)})

@@ -9,6 +9,7 @@ import json
 import random
 import shutil
 import tempfile
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def write(folder: Path, model: BaseAlgorithm) -> None:
             "counters": {each: getattr(model, each) for each in _COUNTERS if hasattr(model, each)},
             "numpy": [name, position, has_gauss, cached],
             "random": [version, list(state), gauss],
+            "episodes": list(model.ep_info_buffer or []),
         }
         write_whole(temporary / "state.json", json.dumps(plain).encode())
         old = folder.with_name(f".{folder.name}.old")
@@ -106,7 +108,9 @@ def restore(folder: Path, model: BaseAlgorithm, env: VecEnvAdapter) -> None:
         np.random.set_state((name, arrays["global_keys"], position, has_gauss, cached))  # noqa: NPY002
         version, state, gauss = plain["random"]
         random.setstate((version, tuple(state), gauss))
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        model.ep_info_buffer = deque(plain["episodes"], maxlen=model._stats_window_size)
+        model.ep_success_buffer = deque(maxlen=model._stats_window_size)
+    except (KeyError, ValueError, TypeError, RuntimeError, AttributeError, IndexError, OverflowError) as error:
         raise AgentError(f"{folder}: the checkpoint does not fit this scenario and these settings ({error})") from error
 
 

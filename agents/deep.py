@@ -8,7 +8,7 @@ on from its last checkpoint with the same result.
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch as th
@@ -19,8 +19,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from agents import checkpoints
-from agents.agent import AgentError, AgentSettings, Monitor, load_record, save_record, training_seed
+from agents.agent import AgentError, AgentSettings, Monitor, Unwatched, load_record, save_record, training_seed
 from agents.algorithms import BatchedDQN, BatchedPPO
+from agents.caps import FrequencyCap
+from agents.imitation import imitate
 from agents.networks import ActionLayout, draw_rows
 from agents.policies import FactoredActorCriticPolicy, FactoredDQNPolicy
 from agents.rules import Actions, Mask, Observation
@@ -42,7 +44,7 @@ class DeepSettings(AgentSettings):
     envs: int = Field(default=1024, ge=1, description="customers served at a time")
     learning_rate: float = Field(default=3e-3, gt=0, description="at the start; falls linearly to zero")
     gamma: float = Field(default=0.9997, gt=0, le=1, description="discount a day while learning")
-    hidden: list[int] = Field(default=[64, 64], min_length=1, description="width of each hidden layer")
+    hidden: list[Annotated[int, Field(ge=1)]] = Field(default=[64, 64], min_length=1, description="width of each hidden layer")
     factored: bool = Field(default=True, description="a message's number is the sum of its parts'")
     interactions: bool = Field(default=False, description="and one of its own")
     reward_scale: float = Field(default=0.02, gt=0, description="factor on money, to keep values near one")
@@ -54,6 +56,7 @@ class DeepSettings(AgentSettings):
 class PPOSettings(DeepSettings):
     """Settings of PPO."""
 
+    critic_hidden: list[int] = Field(default=[128, 128], min_length=1, description="width of the critic's hidden layers")
     rollout: int = Field(default=64, ge=1, description="days of every customer between two updates")
     batch: int = Field(default=4096, ge=2)
     epochs: int = Field(default=4, ge=1)
@@ -62,6 +65,8 @@ class PPOSettings(DeepSettings):
     entropy: float = Field(default=0.002, ge=0)
     value_weight: float = Field(default=0.5, ge=0)
     silence: float = Field(default=0.7, gt=0, lt=1, description="probability of silence before learning")
+    start: str = Field(default="cap", pattern="^(cap|scratch)$", description="begin as the tuned cap, or knowing nothing")
+    critic_first: float = Field(default=0.1, ge=0, lt=1, description="share of the steps in which only the critic learns")
     balance: float = Field(
         default=0.5, ge=0, le=1, description="learn from customers by worth to the power 1 - balance"
     )
@@ -117,6 +122,8 @@ class DeepAgent:
         self.policy = model.policy
         if self._checkpoint is not None:
             checkpoints.restore(self._checkpoint, model, env)
+        else:
+            self._prepare(seed)
         left = self.settings.steps - model.num_timesteps
         if left > 0:
             fresh = model.num_timesteps == 0
@@ -166,7 +173,7 @@ class DeepAgent:
         weights = checkpoints.read_tensors(folder / WEIGHTS)
         try:
             agent.policy.load_state_dict(weights)
-        except (RuntimeError, KeyError, TypeError) as error:
+        except (RuntimeError, KeyError, TypeError, AttributeError) as error:
             raise AgentError(f"{folder / WEIGHTS}: weights do not fit {scenario.name} ({error})") from error
         return agent
 
@@ -183,10 +190,13 @@ class DeepAgent:
     def _make_model(self, env: VecEnvAdapter) -> BaseAlgorithm:
         raise NotImplementedError
 
+    def _prepare(self, seed: int) -> None:
+        """What is done to the policy before the first step."""
+
     def _population(self, envs: int | None = None) -> PopulationEnv:
         return PopulationEnv(
             num_envs=envs or self.settings.envs,
-            scenario=self.scenario,
+            scenario=self.scenario.model_copy(update={"observe": "log"}),
             autoreset_mode=AutoresetMode.SAME_STEP,
             reward=self.settings.reward,
             stagger=True,
@@ -197,7 +207,7 @@ class DeepAgent:
         return np.ones(len(seen), np.float32)
 
     def _tensor(self, seen: Observation) -> th.Tensor:
-        return th.as_tensor(np.ascontiguousarray(seen[:, : self.width], np.float32), device=self.device)
+        return th.as_tensor(np.array(seen[:, : self.width], np.float32), device=self.device)
 
     def _rate(self) -> Callable[[float], float]:
         start = self.settings.learning_rate
@@ -217,6 +227,12 @@ class PPOAgent(DeepAgent):
                 return np.asarray(logits.argmax(1).cpu().numpy())
             uniform = th.as_tensor(rng.random(len(seen), dtype=np.float32), device=self.device)
             return np.asarray(draw_rows(th.softmax(logits, 1), uniform).cpu().numpy())
+
+    def _prepare(self, seed: int) -> None:
+        if self.settings.start == "cap":
+            cap = FrequencyCap(self.scenario)
+            cap.fit(seed, Unwatched())
+            imitate(self.policy, cap, seed)
 
     def _population(self, envs: int | None = None) -> PopulationEnv:
         population = super()._population(envs)
@@ -260,6 +276,7 @@ class PPOAgent(DeepAgent):
             env,
             expected_churn=settings.expected_churn,
             emphasis=self._emphasis if settings.informed_critic else None,
+            critic_first=int(settings.critic_first * settings.steps),
             n_steps=settings.rollout if env.num_envs > 1 else max(2, settings.rollout),
             batch_size=min(settings.batch, max(2, rows)),
             n_epochs=settings.epochs,
@@ -276,7 +293,7 @@ class PPOAgent(DeepAgent):
                 "actor_columns": self.width,
                 "silence_bias": self.layout.silence_bias(settings.silence),
                 "value_bias": self._typical_value(),
-                "net_arch": list(settings.hidden),
+                "net_arch": {"pi": list(settings.hidden), "vf": list(settings.critic_hidden)},
             },
             device=self.device,
         )

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from agents.agent import AgentError, AgentSettings, Monitor, load_record, save_record, training_seed
 from blockenv import history, observation, population
@@ -24,6 +25,7 @@ class Rule:
     """What rules have in common: settings, columns by name, and a small file to be kept in."""
 
     Settings: ClassVar[type[Any]] = AgentSettings
+    learns: ClassVar[bool] = False  # what is measured or tuned hardly depends on the training seed
 
     def __init__(self, scenario: Scenario, settings: Any = None) -> None:
         self.scenario = scenario
@@ -57,10 +59,10 @@ class Rule:
             AgentError: the file is missing, damaged or another agent's.
         """
         settings, learned = load_record(folder, cls.__name__, cls.Settings)
-        agent = cls(scenario, settings)
         try:
+            agent = cls(scenario, settings)
             agent.recall(learned)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise AgentError(f"{folder / 'agent.json'}: 'learned' does not fit {scenario.name} ({error!r})") from error
         return agent
 
@@ -93,8 +95,8 @@ class Random(Rule):
 class ProfitSettings(AgentSettings):
     """How the immediate profit of a message is measured before the first day."""
 
-    customers: int = 4096
-    days: int = 28
+    customers: int = Field(default=4096, ge=1, description="training customers")
+    days: int = Field(default=28, ge=1, description="days of random messages")
 
 
 class Greedy(Rule):

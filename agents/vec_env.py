@@ -160,11 +160,10 @@ class VecEnvAdapter(VecEnv):
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """All that `restore` needs to go on from here, as arrays: the population and the counts of episodes."""
         layer: Any = self._layer_with("snapshot")
-        population = layer.snapshot()
-        return {f"env.{name}": values for name, values in population.items()} | {
-            "adapter.returns": self._returns.copy(),
-            "adapter.lengths": self._lengths.copy(),
-        }
+        arrays = {f"env.{name}": values for name, values in layer.snapshot().items()}
+        if self._weights is not None:
+            arrays["adapter.weights"] = self._weights.copy()
+        return arrays | {"adapter.returns": self._returns.copy(), "adapter.lengths": self._lengths.copy()}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Go on from a `snapshot`; further entries of `arrays` are ignored.
@@ -177,6 +176,8 @@ class VecEnvAdapter(VecEnv):
         layer.restore(population)
         self._returns[:] = arrays["adapter.returns"]
         self._lengths[:] = arrays["adapter.lengths"]
+        if self._weigh is not None:
+            self._weights = arrays["adapter.weights"].copy()
         self._forget_last_step()
 
     def set_options(self, options: list[dict[str, Any]] | dict[str, Any] | None = None) -> None:

@@ -5,17 +5,22 @@ YAML by the safe loader into strict records: unknown keys are errors, and nothin
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from agents import AGENTS, agent_class
 from agents.agent import AgentError, parsed
 from blockenv.scenarios import get
 
+Record = TypeVar("Record", bound=BaseModel)
+
 ROOT = Path(__file__).resolve().parent.parent
 AGENT_CONFIGS = ROOT / "configs" / "agents"
+
+# PyYAML lets what its constructors raise through: `!!bool x`, 2001-99-99, or brackets nested too deep.
+_NOT_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 
 class ConfigError(ValueError):
@@ -28,12 +33,23 @@ class Suite(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str = Field(min_length=1)
-    scenarios: list[str] = Field(min_length=1)
-    agents: list[str] = Field(min_length=1)
+    scenarios: list[str] = Field(min_length=1, description="names of the canon, or .yaml files")
+    agents: list[str] = Field(min_length=1, description="names of `agents.AGENTS`, or package.module:Class")
     seeds: int = Field(default=3, ge=1, description="training seeds of every agent that learns")
     customers: int = Field(default=2048, ge=2, description="held-out customers")
     days: int | None = Field(default=None, ge=1, description="days served; the scenario's window if not given")
     settings: dict[str, dict[str, Any]] = Field(default={}, description="by agent, on top of configs/agents")
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        for field, names in (("scenarios", self.scenarios), ("agents", self.agents)):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{field}: {twice} listed more than once")
+        unused = sorted(set(self.settings) - set(self.agents))
+        if unused:
+            raise ValueError(f"settings: {unused} are not among the agents {self.agents}")
+        return self
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -44,33 +60,47 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, *_NOT_YAML) as error:
         raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: holds {type(content).__name__}, expected a mapping")
     return content
 
 
-def suite(path: Path) -> Suite:
-    """The suite in a file.
+def read_record(kind: type[Record], path: Path) -> Record:
+    """A YAML file as a strict record.
 
     Raises:
-        ConfigError: a field, agent or scenario that does not exist.
+        ConfigError: it cannot be read, or a field is unknown, missing or cannot be; the message names file and field.
     """
     try:
-        found = Suite.model_validate(read_yaml(path))
-        for agent in found.agents:
-            agent_class(agent)
-        for scenario in found.scenarios:
-            get(scenario)
+        return kind.model_validate(read_yaml(path))
     except ValidationError as error:
-        reasons = "; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
-        raise ConfigError(f"{path}: {reasons}") from error
+        reasons = []
+        for part in error.errors():
+            field = ".".join(map(str, part["loc"]))
+            given = f" (got {part['input']!r:.80})" if field and part["type"] != "missing" else ""
+            reasons.append(f"{field}: {part['msg']}{given}" if field else part["msg"].removeprefix("Value error, "))
+        raise ConfigError(f"{path}: {'; '.join(reasons)}") from error
+
+
+def suite(path: Path) -> Suite:
+    """The suite in a file, with all its scenarios, agents and settings looked up.
+
+    Raises:
+        ConfigError: a field, agent, scenario or setting that does not exist or cannot be.
+    """
+    found = read_record(Suite, path)
+    try:
+        worlds = [get(scenario) for scenario in found.scenarios]
+        names = [world.name for world in worlds]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"scenarios: {found.scenarios} are called {names}, expected a name of its own for each")
+        for agent in found.agents:
+            for name in names:
+                agent_settings(agent, name, found.settings.get(agent))
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
-    unused = sorted(set(found.settings) - set(found.agents))
-    if unused:
-        raise ConfigError(f"{path}: settings: {unused} are not among its agents {found.agents}")
     return found
 
 
@@ -80,23 +110,21 @@ def agent_settings(agent: str, scenario: str, changes: Mapping[str, Any] | None 
     The file has a mapping `default` and one for each scenario that needs something else.
 
     Raises:
-        ConfigError: the file cannot be read, or has a section that is no scenario.
-        AgentError: no such agent, or a setting that does not exist or cannot be.
+        ConfigError: the file cannot be read, or has a section that is no scenario, or a setting that cannot be.
+        AgentError: no such agent, or a change that does not exist or cannot be.
     """
     kind = agent_class(agent)
+    if not hasattr(kind, "Settings"):
+        raise AgentError(f"agent: {agent!r} has no Settings, expected a class as `agents.agent.Agent` describes")
     path = AGENT_CONFIGS / f"{agent}.yaml"
     values: dict[str, Any] = {}
     if agent in AGENTS and path.exists():
-        sections = read_yaml(path)
-        for section, content in sections.items():
-            if section != "default":
-                try:
-                    get(section)
-                except ValueError as error:
-                    raise ConfigError(f"{path}: {error}") from error
-            if not isinstance(content, dict):
-                raise ConfigError(f"{path}: {section}: holds {type(content).__name__}, expected a mapping")
-        values |= sections.get("default", {}) | sections.get(scenario, {})
+        sections = _sections(path)
+        values = sections.get("default", {}) | sections.get(scenario, {})
+        try:
+            parsed(kind.Settings, values, f"{path}: {scenario if scenario in sections else 'default'}")
+        except AgentError as error:
+            raise ConfigError(str(error)) from error
     return parsed(kind.Settings, values | dict(changes or {}), f"settings of {agent}")
 
 
@@ -113,6 +141,19 @@ def assignments(words: list[str]) -> dict[str, Any]:
             raise AgentError(f"--set {word!r}: expected key=value")
         try:
             found[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except _NOT_YAML as error:
             raise AgentError(f"--set {word!r}: the value is not YAML ({error})") from error
     return found
+
+
+def _sections(path: Path) -> dict[str, dict[str, Any]]:
+    sections = read_yaml(path)
+    for section, content in sections.items():
+        if section != "default":
+            try:
+                get(section)
+            except ValueError as error:
+                raise ConfigError(f"{path}: {error}") from error
+        if not isinstance(content, dict):
+            raise ConfigError(f"{path}: {section}: holds {type(content).__name__}, expected a mapping")
+    return sections

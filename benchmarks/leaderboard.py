@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.experiment import read_values
 from benchmarks.statistics import Estimate, Rank, mean_estimate, paired_difference, ranks, relative
+from benchmarks.store import read_values
 
 BASELINE, RIVAL = "silence", "cap"
 
@@ -24,9 +24,9 @@ class Entry(NamedTuple):
     agent: str
     seeds: int
     value: Estimate  # money a customer, discounted
-    over_silence: Estimate | None  # paired
-    over_cap: Estimate | None  # paired
-    uplift: Estimate | None  # share of silence
+    over_silence: Estimate | None  # paired; none for silence itself, or where it was not played
+    over_cap: Estimate | None  # paired, likewise
+    uplift: Estimate | None  # share of silence; none also where silence is not surely worth something
     rank: Rank
     measures: dict[str, float | None]  # means over training seeds
 
@@ -38,6 +38,7 @@ class Board(NamedTuple):
     digest: str
     customers: int
     days: int
+    commits: list[str]  # of the code that made the rows
     entries: list[Entry]
 
 
@@ -55,7 +56,8 @@ def boards(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Board]:
     """A board for every scenario in `rows`, in the order of their first appearance.
 
     Raises:
-        ValueError: rows of one scenario come from different worlds, customers or windows.
+        ValueError: rows of one scenario come from different worlds, customers or windows, or rows of one agent
+            from different settings or twice from one seed.
     """
     found = []
     for scenario in dict.fromkeys(row["scenario"] for row in rows):
@@ -64,8 +66,20 @@ def boards(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Board]:
             different = {row[field] for row in mine}
             if len(different) > 1:
                 raise ValueError(f"{scenario}: rows of different {field} {sorted(different)} cannot share a board")
+        _check_seeds(scenario, mine)
         found.append(_board(scenario, mine, folder))
     return found
+
+
+def _check_seeds(scenario: str, rows: list[Mapping[str, Any]]) -> None:
+    by_agent: dict[str, dict[int, Any]] = {}
+    for row in rows:
+        seeds = by_agent.setdefault(row["agent"], {})
+        if row["settings"] != next(iter(seeds.values()), row["settings"]):
+            raise ValueError(f"{scenario} {row['agent']}: rows of different settings cannot share a board")
+        if row["seed"] in seeds:
+            raise ValueError(f"{scenario} {row['agent']}: seed {row['seed']} has two rows, expected one")
+        seeds[row["seed"]] = row["settings"]
 
 
 def _board(scenario: str, rows: list[Mapping[str, Any]], folder: Path) -> Board:
@@ -82,7 +96,7 @@ def _board(scenario: str, rows: list[Mapping[str, Any]], folder: Path) -> Board:
             value=mean_estimate(values[agent]),
             over_silence=_difference(values, agent, BASELINE),
             over_cap=_difference(values, agent, RIVAL),
-            uplift=relative(values[agent], values[BASELINE]) if BASELINE in values and agent != BASELINE else None,
+            uplift=_uplift(values, agent),
             rank=places[agent],
             measures=_measures(by_agent[agent]),
         )
@@ -90,13 +104,20 @@ def _board(scenario: str, rows: list[Mapping[str, Any]], folder: Path) -> Board:
     ]
     entries.sort(key=lambda entry: -entry.value.mean)
     first = rows[0]
-    return Board(scenario, first["digest"], first["customers"], first["days"], entries)
+    commits = sorted({str(row.get("commit", "unknown")) for row in rows})
+    return Board(scenario, first["digest"], first["customers"], first["days"], commits, entries)
 
 
 def _difference(values: Mapping[str, NDArray[np.float64]], agent: str, other: str) -> Estimate | None:
     if other not in values or agent == other:
         return None
     return paired_difference(values[agent], values[other])
+
+
+def _uplift(values: Mapping[str, NDArray[np.float64]], agent: str) -> Estimate | None:
+    if BASELINE not in values or agent == BASELINE or mean_estimate(values[BASELINE]).low <= 0:
+        return None
+    return relative(values[agent], values[BASELINE])
 
 
 def _measures(rows: list[Mapping[str, Any]]) -> dict[str, float | None]:
@@ -122,7 +143,7 @@ def cells_of(entry: Entry) -> list[str]:
         f"{entry.value.mean:.1f}",
         _signed(entry.over_silence),
         _signed(entry.over_cap),
-        "" if entry.uplift is None else f"{100 * entry.uplift.mean:+.1f} %",
+        "" if entry.uplift is None else f"{100 * entry.uplift.mean:+z.1f} %",
         *(_plain(name, entry.measures[name]) for name in MEASURES),
     ]
 
@@ -130,7 +151,7 @@ def cells_of(entry: Entry) -> list[str]:
 def _signed(estimate: Estimate | None) -> str:
     if estimate is None:
         return ""
-    return f"{estimate.mean:+.1f} [{estimate.low:+.1f}, {estimate.high:+.1f}]"
+    return f"{estimate.mean:+z.1f} [{estimate.low:+z.1f}, {estimate.high:+z.1f}]"
 
 
 def _plain(name: str, value: float | None) -> str:
@@ -152,7 +173,8 @@ def markdown(found: Sequence[Board], title: str) -> str:
     ]
     for board in found:
         lines += ["", f"## {board.scenario}", ""]
-        lines += [f"{board.customers:,} held-out customers, {board.days:,} days, scenario {board.digest}.", ""]
+        world = f"{board.customers:,} held-out customers, {board.days:,} days, scenario {board.digest}"
+        lines += [f"{world}, code {', '.join(board.commits)}.", ""]
         lines += ["| " + " | ".join(header()) + " |", "|" + "---|" * len(header())]
         lines += ["| " + " | ".join(cells_of(entry)) + " |" for entry in board.entries]
     return "\n".join(lines) + "\n"

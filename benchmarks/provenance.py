@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def hardware() -> dict[str, Any]:
         "machine": platform.machine(),
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "accelerator": _accelerator(),
     }
 
 
@@ -37,6 +39,8 @@ def commit() -> str:
     """The commit of the checkout, with a plus if files differ from it; `unknown` outside of a checkout."""
     root = Path(__file__).resolve().parent.parent
     try:
+        if Path(_git(root, "rev-parse", "--show-toplevel")).resolve() != root:
+            return "unknown"  # unpacked inside of somebody else's checkout
         head = _git(root, "rev-parse", "--short=12", "HEAD")
         return head + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
@@ -46,6 +50,12 @@ def commit() -> str:
 def _git(root: Path, *words: str) -> str:
     done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True)  # noqa: S603, S607
     return done.stdout.strip()
+
+
+def _accelerator() -> str:
+    """The GPU, as far as PyTorch has been loaded; rules do not wait for it."""
+    torch = sys.modules.get("torch")
+    return str(torch.cuda.get_device_name()) if torch is not None and torch.cuda.is_available() else "none"
 
 
 def _processor() -> str:

@@ -4,19 +4,21 @@ A run that was killed at any moment goes on from its last checkpoint with the sa
 validation customers; the customers of the leaderboard are never played here.
 """
 
-import csv
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field
 
 from agents import agent_class
-from agents.agent import Agent, Metrics, parsed, write_whole
+from agents.agent import Agent, AgentError, Metrics, parsed, training_seed, write_whole
 from benchmarks import provenance
-from benchmarks.configs import ConfigError, agent_settings, read_yaml
+from benchmarks.configs import ConfigError, agent_settings, read_record
+from benchmarks.curves import EVALUATIONS, PROGRESS, Curves
 from blockenv import EVALUATION_SEED, Result, Scenario, play
 from blockenv.scenarios import get
 
@@ -41,23 +43,37 @@ class Resumable(Protocol):
         ...
 
 
+class RunConfig(BaseModel):
+    """All that decides a run; the content of its config.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    agent: str
+    scenario: dict[str, Any] = Field(description="all its numbers, so that a run stays what it was")
+    digest: str = Field(description="of the scenario")
+    seed: int
+    settings: dict[str, Any]
+    eval_freq: int = Field(ge=1, description="customer-days between evaluations")
+    eval_customers: int = Field(ge=2, description="validation customers")
+    save_freq: int = Field(ge=1, description="customer-days between checkpoints")
+
+
 class Run:
     """A run folder and the monitor that fills it while the agent learns."""
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], show: Show) -> None:
+    def __init__(self, folder: Path, config: RunConfig, show: Show | None = None) -> None:
         self.folder = folder
-        self.config = dict(config)
-        self.scenario: Scenario = get(config["scenario"])
-        kind = agent_class(config["agent"])
-        self.agent: Agent = kind(self.scenario, parsed(kind.Settings, config["settings"], f"{folder}/config.yaml"))
-        self._show = show
+        self.config = config
+        self.scenario: Scenario = get(config.scenario)
+        kind = agent_class(config.agent)
+        self.agent: Agent = kind(self.scenario, parsed(kind.Settings, config.settings, f"settings of {config.agent}"))
+        self.show = show or (lambda *_: None)
         self._curves: Any = None
         self._silence: Result | None = None
-        self._next_evaluation = int(config["eval_freq"])
-        self._next_checkpoint = int(config["save_freq"])
+        self._next_evaluation, self._next_checkpoint = config.eval_freq, config.save_freq
         self._best = float("-inf")
         self._clock = time.perf_counter()
-        self._steps_before = 0
+        self._steps = 0
 
     @classmethod
     def create(
@@ -65,84 +81,90 @@ class Run:
         log_folder: Path,
         agent: str,
         scenario: str,
-        seed: int,
-        changes: Mapping[str, Any],
-        options: Mapping[str, Any],
-        show: Show,
-    ) -> "Run":
+        seed: int = 0,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        eval_freq: int | None = None,
+        eval_customers: int = 2048,
+        save_freq: int | None = None,
+        show: Show | None = None,
+    ) -> Self:
         """A new run in LOG_FOLDER/AGENT/SCENARIO_K, with K counting up; nothing is ever overwritten.
 
         Raises:
             AgentError, ConfigError, ScenarioError: no such agent or scenario, or settings that cannot be.
-            OSError: the folder cannot be written.
+            OSError: the folder cannot be written; none is left behind.
         """
         world = get(scenario)
+        training_seed(seed)
         settings = agent_settings(agent, world.name, changes)
         total = int(getattr(settings, "steps", 0))
-        config = {
-            "agent": agent,
-            "scenario": world.model_dump(mode="json"),
-            "digest": world.digest,
-            "seed": seed,
-            "settings": settings.model_dump(mode="json"),
-            "eval_freq": options.get("eval_freq") or max(total // 4, 1),
-            "eval_customers": options["eval_customers"],
-            "save_freq": options.get("save_freq") or max(total // 10, 1),
-        }
-        folder = _new_folder(log_folder / agent.replace(":", "-").replace(".", "-"), world.name)
-        write_whole(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
-        metadata = {
-            "versions": provenance.versions(),
-            "hardware": provenance.hardware(),
-            "commit": provenance.commit(),
-            "scenario": world.name,
-            "digest": world.digest,
-            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
-        write_whole(folder / "metadata.json", json.dumps(metadata, indent=1).encode())
-        return cls(folder, config, show)
+        config = RunConfig(
+            agent=agent,
+            scenario=world.model_dump(mode="json"),
+            digest=world.digest,
+            seed=seed,
+            settings=settings.model_dump(mode="json"),
+            eval_freq=eval_freq or max(total // 4, 1),
+            eval_customers=eval_customers,
+            save_freq=save_freq or max(total // 10, 1),
+        )
+        run = cls(Path(), config, show)  # what cannot be is found before there is a folder
+        run.folder = _new_folder(log_folder / agent.replace(":", "-").replace(".", "-"), world.name)
+        try:
+            metadata = json.dumps(_metadata(world), indent=1)
+            write_whole(run.folder / "metadata.json", metadata.encode())
+            content = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+            write_whole(run.folder / "config.yaml", content.encode())
+        except BaseException:
+            shutil.rmtree(run.folder, ignore_errors=True)
+            raise
+        return run
 
     @classmethod
-    def open(cls, folder: Path, show: Show) -> "Run":
+    def open(cls, folder: Path, show: Show | None = None) -> Self:
         """A run that exists, to go on with or to evaluate.
 
         Raises:
-            ConfigError: the folder holds no run, or its configuration is damaged.
+            ConfigError: the folder holds no run, or its configuration is damaged or was changed by hand.
         """
-        config = read_yaml(folder / "config.yaml")
-        needed = ("agent", "scenario", "digest", "seed", "settings", "eval_freq", "eval_customers", "save_freq")
-        missing = [name for name in needed if name not in config]
-        if missing:
-            raise ConfigError(f"{folder / 'config.yaml'}: {missing} missing; is this a run folder?")
-        run = cls(folder, config, show)
-        if run.scenario.digest != config["digest"]:
+        path = folder / "config.yaml"
+        if not path.exists():
+            raise ConfigError(f"{folder}: is no run folder (it has no config.yaml)")
+        config = read_record(RunConfig, path)
+        try:
+            run = cls(folder, config, show)
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}") from error
+        if run.scenario.digest != config.digest:
             raise ConfigError(
-                f"{folder / 'config.yaml'}: the scenario was changed by hand (digest {run.scenario.digest})"
+                f"{path}: digest: {config.digest}, but the scenario's is {run.scenario.digest}; was it edited?"
             )
         return run
 
-    def train(self) -> Agent:
-        """Learn to the end, from the last checkpoint if there is one, and keep the final policy."""
+    def train(self) -> Metrics:
+        """Learn to the end, from the last checkpoint if there is one, keep the final policy, and judge it."""
         checkpoint = self.folder / "checkpoint"
-        resumed_at = 0
         if isinstance(self.agent, Resumable) and (checkpoint.exists() or (self.folder / ".checkpoint.old").exists()):
             self.agent.resume(checkpoint)
-            resumed_at = int(json.loads((checkpoint / "state.json").read_text())["counters"]["num_timesteps"])
-        self._rewind(resumed_at)
-        self._curves = _curves(self.folder, resumed_at)
-        self._clock, self._steps_before = time.perf_counter(), resumed_at
+            self._steps = int(json.loads((checkpoint / "state.json").read_text())["counters"]["num_timesteps"])
+        _sweep(self.folder)
+        self._curves = Curves(self.folder, self._steps)
+        self._best = max(self._curves.column(EVALUATIONS, "eval/mean_reward"), default=self._best)
+        self._plan()
+        self._clock = time.perf_counter()
         try:
-            self.agent.fit(int(self.config["seed"]), self)
-            final = self._evaluate(int(self.config["settings"].get("steps", 0)))
-            self.agent.save(self.folder / "policy")
-            self._show(1, 1, final)
+            self.agent.fit(self.config.seed, self)
+            final = self._evaluate(self._steps)
+            self._keep("policy")
+            self.show(self._steps, self._steps, final)
         finally:
             self._curves.close()
-        return self.agent
+        return final
 
     def finished(self) -> bool:
         """Whether the final policy has been kept."""
-        return (self.folder / "policy" / "agent.json").exists()
+        return (self.folder / "policy").exists()
 
     def trained_agent(self, which: str = "policy") -> Agent:
         """The `policy` or the `best` agent of the run.
@@ -150,69 +172,79 @@ class Run:
         Raises:
             AgentError: there is none yet, or it cannot be read.
         """
+        if not (self.folder / which).exists():
+            other = "; --best has one" if which != "best" and (self.folder / "best").exists() else ""
+            raise AgentError(f"{self.folder}: has no {which!r} yet, go on with --resume{other}")
         return type(self.agent).load(self.folder / which, self.scenario)
 
     def advance(self, steps: int, total: int, metrics: Metrics) -> None:
         """Note how learning goes; evaluate and keep a checkpoint when it is time."""
+        before, self._steps = self._steps, steps
         if metrics:
-            now = time.perf_counter()
-            speed = (steps - self._steps_before) / max(now - self._clock, 1e-9)
-            self._clock, self._steps_before = now, steps
+            speed = (steps - before) / max(time.perf_counter() - self._clock, 1e-9)
             metrics = {**metrics, "time/fps": speed}
-            _append_csv(self.folder / "progress.csv", {"steps": steps, **metrics})
-            for name, value in metrics.items():
-                self._curves.add_scalar(name, value, steps)
-        if isinstance(self.agent, Resumable) and metrics:
-            if steps >= self._next_evaluation:
-                self._next_evaluation = (steps // self.config["eval_freq"] + 1) * self.config["eval_freq"]
+            self._curves.add(PROGRESS, steps, metrics)
+        if metrics and isinstance(self.agent, Resumable):
+            evaluates, keeps = steps >= self._next_evaluation, steps >= self._next_checkpoint
+            self._plan()
+            if evaluates:
                 metrics = {**metrics, **self._evaluate(steps)}
-            if steps >= self._next_checkpoint:
-                self._next_checkpoint = (steps // self.config["save_freq"] + 1) * self.config["save_freq"]
+            if keeps:
+                self._curves.flush()
                 self.agent.checkpoint(self.folder / "checkpoint")
                 self.agent.export(self.folder / "model.zip")
-            self._clock = time.perf_counter()
-        self._show(steps, total, metrics)
+        self._clock = time.perf_counter()
+        self.show(steps, total, metrics)
+
+    def _plan(self) -> None:
+        """When to evaluate and to keep a checkpoint next, from the steps alone, so that a resumed run does the same."""
+        self._next_evaluation = (self._steps // self.config.eval_freq + 1) * self.config.eval_freq
+        self._next_checkpoint = (self._steps // self.config.save_freq + 1) * self.config.save_freq
 
     def _evaluate(self, steps: int) -> Metrics:
-        customers = int(self.config["eval_customers"])
+        customers = self.config.eval_customers
         if self._silence is None:
             quiet = agent_class("silence")(self.scenario)
             self._silence = play(quiet, self.scenario, VALIDATION_SEED, customers)
         result = play(self.agent, self.scenario, VALIDATION_SEED, customers)
         gain = result.value - self._silence.value
-        alive = result.daily_alive.sum()
         found = {
             "eval/mean_reward": float(result.value.mean()),
             "eval/over_silence": float(gain.mean()),
-            "eval/over_silence_se": float(gain.std(ddof=1) / customers**0.5) if customers > 1 else 0.0,
-            "eval/messages_a_week": 7.0 * float(result.daily_messages.sum() / alive),
+            "eval/over_silence_se": float(gain.std(ddof=1) / customers**0.5),
+            "eval/messages_a_week": 7.0 * float(result.daily_messages.sum() / result.daily_alive.sum()),
             "eval/block_rate": float(result.blocks.sum() / max(result.messages.sum(), 1)),
             "eval/alive_at_end": float(result.daily_alive[-1]),
         }
         for channel, open_share in zip(self.scenario.channels, result.reach_after_year.mean(axis=1), strict=True):
             found[f"eval/reach_{channel.name}"] = float(open_share)
-        _append_csv(self.folder / "evaluations.csv", {"steps": steps, **found})
-        for name, value in found.items():
-            self._curves.add_scalar(name, value, steps)
+        self._curves.add(EVALUATIONS, steps, found)
         if found["eval/mean_reward"] > self._best:
             self._best = found["eval/mean_reward"]
-            self.agent.save(self.folder / "best")
+            self._keep("best")
         return found
 
-    def _rewind(self, steps: int) -> None:
-        """Forget what was written after the checkpoint, so that the files look as if nothing had happened."""
-        for name in ("progress.csv", "evaluations.csv"):
-            path = self.folder / name
-            if path.exists():
-                rows = [row for row in _read_csv(path) if int(row["steps"]) <= steps]
-                path.unlink()
-                for row in rows:
-                    _append_csv(path, row)
-        if (self.folder / "evaluations.csv").exists():
-            values = [float(row["eval/mean_reward"]) for row in _read_csv(self.folder / "evaluations.csv")]
-            self._best = max(values, default=self._best)
-        self._next_evaluation = (steps // self.config["eval_freq"] + 1) * self.config["eval_freq"]
-        self._next_checkpoint = (steps // self.config["save_freq"] + 1) * self.config["save_freq"]
+    def _keep(self, which: str) -> None:
+        """The agent as it is now, in a folder that appears whole or not at all."""
+        fresh, old = self.folder / f".{which}.new", self.folder / f".{which}.old"
+        for folder in (fresh, old):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.agent.save(fresh)
+        if (self.folder / which).exists():
+            (self.folder / which).rename(old)
+        fresh.rename(self.folder / which)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _metadata(world: Scenario) -> dict[str, Any]:
+    return {
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
+        "commit": provenance.commit(),
+        "scenario": world.name,
+        "digest": world.digest,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
 
 
 def _new_folder(parent: Path, name: str) -> Path:
@@ -228,27 +260,10 @@ def _new_folder(parent: Path, name: str) -> Path:
         return folder
 
 
-def _curves(folder: Path, purge_step: int) -> Any:
-    from torch.utils.tensorboard import SummaryWriter  # takes two seconds to import
-
-    return SummaryWriter(str(folder / "tb"), purge_step=purge_step or None)
-
-
-def _append_csv(path: Path, row: Mapping[str, Any]) -> None:
-    """One more row; columns that turn up later rewrite the file with the wider header."""
-    rows = _read_csv(path) if path.exists() else []
-    names = list(rows[0]) if rows else []
-    wider = [*names, *(name for name in row if name not in names)]
-    if rows and wider == names:
-        with path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, names).writerow(row)
-        return
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, wider, restval="")
-        writer.writeheader()
-        writer.writerows([*rows, row])
-
-
-def _read_csv(path: Path) -> list[dict[str, Any]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row.get("steps", "").isdigit()]
+def _sweep(folder: Path) -> None:
+    """Take away what a kill left half-written: names that begin with a dot."""
+    for path in folder.glob(".*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -77,7 +77,7 @@ def play(
     policy: Policy,
     scenario: ScenarioLike,
     seed: int = EVALUATION_SEED,
-    customers: int = 4096,
+    customers: int | NDArray[np.int64] = 4096,
     *,
     days: int | None = None,
     first_customer: int = 0,
@@ -90,7 +90,7 @@ def play(
         policy: see `Policy`; one that also has `meet` is shown the cohort itself.
         scenario: a scenario, its name, or a file.
         seed: of the population and its luck, 0..2^63-1.
-        customers: how many, numbered from `first_customer` on.
+        customers: how many, numbered from `first_customer` on; or the numbers themselves, (N,) int64.
         days: the scenario's evaluation window by default.
         batch: customers at a time; results do not depend on it, unless the policy flips coins.
         progress: called with the number of customer-days just finished.
@@ -100,16 +100,16 @@ def play(
     """
     world = get(scenario)
     days = world.evaluation_days if days is None else days
-    for name, number in (("customers", customers), ("days", days), ("batch", batch)):
+    everybody = first_customer + np.arange(customers) if isinstance(customers, int | np.integer) else np.asarray(customers)
+    for name, number in (("customers", len(everybody)), ("days", days), ("batch", batch)):
         if number < 1:
             raise ValueError(f"{name}: {number} is below 1")
     parts = []
-    for start in range(0, customers, batch):
-        numbers = first_customer + np.arange(start, min(start + batch, customers), dtype=np.int64)
+    for start in range(0, len(everybody), batch):
+        numbers = everybody[start : start + batch].astype(np.int64)
         cohort = Cohort(world, np.full(len(numbers), seed, np.uint64), numbers)
-        parts.append(
-            (_play_batch(policy, cohort, days, policy_generator(seed, int(numbers[0])), progress), len(numbers))
-        )
+        rng = policy_generator(seed, int(numbers[0]))
+        parts.append((_play_batch(policy, cohort, days, rng, progress), len(numbers)))
     return _join(parts)
 
 

@@ -7,14 +7,12 @@ are never those a scenario was matched on.
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from blockenv.scenarios import ScenarioLike, get
 from calibration import published, retail_rows
 from calibration.facts import facts
 from calibration.newsletter import MESSAGES_BEFORE_OPT_OUT
 from calibration.published import Band
-from calibration.retail import QUARTER, YEAR
+from calibration.retail_targets import QUARTER, YEAR
 from calibration.retail_world import NAME
 from calibration.rows import Row, Sample, estimate, jackknife, row, share
 from calibration.tally import Tally, Timetable
@@ -105,12 +103,15 @@ def _attrition(sample: Sample) -> Iterator[Row]:
 
     def decline(counts: Tally) -> float:
         first, second, third = MESSAGES_BEFORE_OPT_OUT
-        stay = np.log1p(-retail_rows.hazard(counts, place))
-        early, late = stay[:first].mean(), stay[second:third].mean()
-        return float(late / early) if early < 0.0 else float("nan")
+        hazard = retail_rows.hazard(counts, place)
+        early, late = hazard[:first].mean(), hazard[second:third].mean()
+        return float(late / early) if early > 0.0 else float("nan")
 
     yield row(
-        f"{name}: hazard of daily messages 88-313 relative to 1-16", estimate(daily, decline), "ratio", published.DECLINE
+        f"{name}: hazard of daily messages 88-313 relative to 1-16",
+        estimate(daily, decline),
+        "ratio",
+        published.DECLINE,
     )
 
 

@@ -4,7 +4,7 @@ Policies here are timetables and a greedy sender, not contenders: nothing is lea
 from `agents`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from blockenv import Cohort, Policy, Result, dynamics, play
 from blockenv.scenarios import Scenario
 from calibration import published
-from calibration.rows import Interval, Row, row
+from calibration.rows import Interval, Row, Sample, jackknife, row
 from calibration.sources import NORMAL_95
-from calibration.tally import Floats, Timetable
+from calibration.tally import Floats, Tally, Timetable
 
 GAPS = (1, 2, 3, 4, 7, 14, 28)
 WEEK, MONTH = 7, 28
@@ -32,7 +32,7 @@ class Greedy:
         self, observation: NDArray[np.floating[Any]], action_mask: NDArray[np.bool_], rng: np.random.Generator
     ) -> NDArray[np.integer[Any]]:
         """(N,) the most profitable action."""
-        return np.where(action_mask, self._profit, -np.inf).argmax(axis=1)
+        return np.asarray(np.where(action_mask, self._profit, -np.inf).argmax(axis=1), np.int64)
 
 
 def immediate_profit(scenario: Scenario, customers: int, seed: int) -> Floats:
@@ -93,7 +93,7 @@ def facts(
         "share of the value of silence",
         published.GREEDY,
     )
-    yield from _tempting(scenario, int(profit.argmax()), customers, seed, progress)
+    yield from _tempting(Sample(scenario, customers, seed, progress), 1 + int(profit[1:].argmax()))
     yield _reversal(best, by_gap[1], best_gap)
     apart = np.zeros(customers)
     for segment in range(len(scenario.segments)):
@@ -121,23 +121,24 @@ def _candidates(scenario: Scenario, profit: Floats) -> list[int]:
     return found
 
 
-def _tempting(
-    scenario: Scenario, message: int, customers: int, seed: int, progress: Callable[[int], None] | None
-) -> Iterator[Row]:
+def _tempting(sample: Sample, message: int) -> Iterator[Row]:
     """Four weekly messages, those that earn most on the day: orders and blocks relative to four weeks of silence."""
-    silence, posts = (
-        play(Timetable(messages, WEEK), scenario, seed, customers, days=MONTH, progress=progress)
-        for messages in ([], [message])
-    )
-    for what, counts, band in (
-        ("orders", (posts.orders, silence.orders), published.LIFT),
-        ("blocks", (posts.blocks, silence.blocks), published.PROVOKED),
-    ):
-        more, fewer = (each.astype(np.float64) for each in counts)
-        ratio = float(more.sum() / fewer.sum()) if fewer.sum() > 0.0 else float("nan")
-        error = float(np.std(more - ratio * fewer)) / customers**0.5 / max(float(fewer.mean()), 1e-12)
-        interval = Interval(ratio, ratio - NORMAL_95 * error, ratio + NORMAL_95 * error)
-        yield row(f"four weekly messages against silence: {what} in four weeks", interval, "ratio", band)
+    silence, posts = (sample.play(Timetable(messages, WEEK), MONTH) for messages in ([], [message]))
+    pairs = list(zip(posts, silence, strict=True))
+    channel = (message - 1) // ((sample.scenario.actions - 1) // len(sample.scenario.channels))
+
+    def ratio(count: Callable[[Tally], float]) -> Callable[[Sequence[tuple[Tally, Tally]]], float]:
+        def figure(some: Sequence[tuple[Tally, Tally]]) -> float:
+            more, fewer = (sum(count(pair[side]) for pair in some) for side in (0, 1))
+            return more / fewer if fewer > 0.0 else float("nan")
+
+        return figure
+
+    what = f"four weekly {sample.scenario.message_name(message)} against silence"
+    orders = jackknife(pairs, ratio(lambda counts: float(counts.orders.sum())))
+    yield row(f"{what}: orders in four weeks", orders, "ratio", published.LIFT)
+    blocks = jackknife(pairs, ratio(lambda counts: float(counts.lost[channel].sum())))
+    yield row(f"{what}: blocks of the channel in four weeks", blocks, "ratio", published.PROVOKED)
 
 
 def _reversal(fewer: Result, more: Result, gap: int) -> Row:

@@ -103,9 +103,9 @@ def _literal(value: Any, depth: int) -> str:
 
 def _text(text: str, depth: int) -> str:
     """A string, over several lines where it does not fit into one."""
-    if len(text) + 4 * depth < WIDTH - 30:
+    if len(INDENT) * depth + len("isolates=") + len(_quoted(text)) + 1 <= WIDTH:
         return _quoted(text)
-    pieces = textwrap.wrap(text, WIDTH - 4 * (depth + 1) - 6, drop_whitespace=False, break_long_words=False)
+    pieces = textwrap.wrap(text, WIDTH - len(INDENT) * (depth + 1) - 2, drop_whitespace=False, break_long_words=False)
     inner = INDENT * (depth + 1)
     return "(\n" + "".join(f"{inner}{_quoted(piece)}\n" for piece in pieces) + INDENT * depth + ")"
 

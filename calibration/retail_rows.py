@@ -9,7 +9,8 @@ import numpy as np
 
 from calibration import published
 from calibration.newsletter import MESSAGES_BEFORE_OPT_OUT
-from calibration.retail import QUARTER, TWO_WEEKS, YEAR, action
+from calibration.retail import TWO_WEEKS, action
+from calibration.retail_targets import QUARTER, YEAR
 from calibration.retail_world import EVENT, MENS, SALE, SERVICE, WOMENS
 from calibration.rows import GROUPS, Interval, Row, Sample, estimate, row, share
 from calibration.tally import Floats, Tally, Timetable, joined

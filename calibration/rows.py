@@ -11,7 +11,7 @@ import numpy as np
 from blockenv.scenarios.schema import Scenario
 from calibration.published import Band
 from calibration.sources import NORMAL_95, Label
-from calibration.tally import Tally, Timetable, joined, tally
+from calibration.tally import Tally, Timetable, joined, tally_groups
 
 Verdict = Literal["pass", "fail", "no data"]
 GROUPS = 8
@@ -52,16 +52,13 @@ class Sample:
         if customers < GROUPS:
             raise ValueError(f"customers: {customers} is below {GROUPS}")
         self.scenario = scenario
-        self._sizes = [customers // GROUPS + (group < customers % GROUPS) for group in range(GROUPS)]
-        self._seed = seed
-        self._progress = progress
+        self._customers, self._seed, self._progress = customers, seed, progress
 
     def play(self, timetable: Timetable, days: int, **options: Any) -> list[Tally]:
         """A tally of each group; `options` as in `tally`."""
-        return [
-            tally(self.scenario, timetable, self._seed + group, size, days, progress=self._progress, **options)
-            for group, size in enumerate(self._sizes)
-        ]
+        return tally_groups(
+            self.scenario, timetable, self._seed, self._customers, days, GROUPS, progress=self._progress, **options
+        )
 
 
 def estimate(groups: Sequence[Tally], figure: Callable[[Tally], float]) -> Interval:

@@ -60,6 +60,7 @@ class Tally(NamedTuple):
     opened: Floats  # (C, N)
     prompted: Floats  # (C, N) orders through the message
     blocked: Floats  # (C, N) blocks on the day of a delivered message on that channel
+    lost: Floats  # (C, N) blocks on any day
     orders: Floats  # (N,) of any kind
     late_orders: Floats  # (N,) those from day `late` on
     days: Floats  # (N,) alive
@@ -92,55 +93,91 @@ def tally(
             to do to that customer. Costs time; zeros otherwise.
         progress: called with the number of customer-days just finished.
     """
-    channels, actions, segments = len(scenario.channels), scenario.actions, len(scenario.segments)
-    by_channel = {name: np.zeros((channels, customers)) for name in _BY_CHANNEL}
-    orders, late_orders, alive_days = np.zeros(customers), np.zeros(customers), np.zeros(customers)
-    daily = {name: np.zeros((days, channels)) for name in ("delivered", "blocked")}
-    expected_delivered, expected = np.zeros((segments, channels)), np.zeros((3, actions, segments))
-    for start in range(0, customers, BATCH):
-        numbers = np.arange(start, min(start + BATCH, customers), dtype=np.int64)
-        rows = slice(start, start + len(numbers))
-        cohort = Cohort(scenario, np.full(len(numbers), seed, np.uint64), numbers)
-        for day in range(days):
-            action = timetable.choose(cohort.log.day, cohort.legal_actions())
-            to_channel = (cohort.rules.channels == cohort.rules.channel_of[action]) & (action > 0)
-            before = cohort.state
-            if expect and action.any():
-                arrives = to_channel & before.reachable & before.alive
-                member = (np.arange(segments)[:, None] == cohort.traits.segment).astype(np.float64)
-                expected_delivered += member @ arrives.T
-                expected += (_likely(cohort) * arrives[cohort.rules.channel_of]) @ member.T
-            outcome = cohort.step(action)
-            alive_days[rows] += before.alive
-            orders[rows] += outcome.ordered
-            if day >= late:
-                late_orders[rows] += outcome.ordered
-            if action.any():
-                today = {
-                    "sent": outcome.sent,
-                    "failed": outcome.sent & ~outcome.delivered,
-                    "delivered": outcome.delivered,
-                    "opened": outcome.opened,
-                    "prompted": outcome.prompted,
-                }
-                events = {name: to_channel & event for name, event in today.items()}
-                events["blocked"] = events["delivered"] & outcome.blocked
-                for name, event in events.items():
-                    by_channel[name][:, rows] += event
-                for name, curve in daily.items():
-                    curve[day] += events[name].sum(axis=1)
-            if progress is not None:
-                progress(len(numbers))
-    return Tally(
-        **by_channel,
-        orders=orders,
-        late_orders=late_orders,
-        days=alive_days,
-        daily_delivered=daily["delivered"],
-        daily_blocked=daily["blocked"],
-        expected_delivered=expected_delivered,
-        expected=expected,
-    )
+    numbers = [np.arange(start, min(start + BATCH, customers)) for start in range(0, customers, BATCH)]
+    return joined([_count(scenario, timetable, seed, part, days, late, expect, 1, progress)[0] for part in numbers])
+
+
+def tally_groups(
+    scenario: Scenario,
+    timetable: Timetable,
+    seed: int,
+    customers: int,
+    days: int,
+    groups: int,
+    *,
+    late: int = 364,
+    expect: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> list[Tally]:
+    """The same customers as `tally`, dealt out to `groups` in turn: a tally of each, at the price of one."""
+    numbers = [np.arange(start, min(start + BATCH, customers)) for start in range(0, customers, BATCH)]
+    parts = [_count(scenario, timetable, seed, part, days, late, expect, groups, progress) for part in numbers]
+    return [joined([part[group] for part in parts]) for group in range(groups)]
+
+
+def _count(
+    scenario: Scenario,
+    timetable: Timetable,
+    seed: int,
+    numbers: NDArray[np.int64],
+    days: int,
+    late: int,
+    expect: bool,
+    groups: int,
+    progress: Callable[[int], None] | None,
+) -> list[Tally]:
+    """A tally of each group of one batch."""
+    size, channels, segments = len(numbers), len(scenario.channels), len(scenario.segments)
+    cohort = Cohort(scenario, np.full(size, seed, np.uint64), numbers)
+    group = numbers % groups
+    in_group = (np.arange(groups)[:, None] == group).astype(np.float64)
+    # A row for every segment of every group.
+    belongs = (np.arange(groups * segments)[:, None] == group * segments + cohort.traits.segment).astype(np.float64)
+    by_channel = {name: np.zeros((channels, size)) for name in (*_BY_CHANNEL, "lost")}
+    by_customer = {name: np.zeros(size) for name in ("orders", "late_orders", "days")}
+    daily = {name: np.zeros((days, channels, groups)) for name in ("delivered", "blocked")}
+    deliveries = np.zeros((groups * segments, channels))
+    likely = np.zeros((3, scenario.actions, groups * segments))
+    for day in range(days):
+        action = timetable.choose(cohort.log.day, cohort.legal_actions())
+        to_channel = (cohort.rules.channels == cohort.rules.channel_of[action]) & (action > 0)
+        before = cohort.state
+        if expect and action.any():
+            arrives = to_channel & before.reachable & before.alive
+            deliveries += belongs @ arrives.T
+            likely += (_likely(cohort) * arrives[cohort.rules.channel_of]) @ belongs.T
+        outcome = cohort.step(action)
+        by_customer["days"] += before.alive
+        by_customer["orders"] += outcome.ordered
+        if day >= late:
+            by_customer["late_orders"] += outcome.ordered
+        by_channel["lost"] += outcome.blocked
+        if action.any():
+            today = {
+                "sent": outcome.sent,
+                "failed": outcome.sent & ~outcome.delivered,
+                "delivered": outcome.delivered,
+                "opened": outcome.opened,
+                "prompted": outcome.prompted,
+            }
+            events = {name: to_channel & event for name, event in today.items()}
+            events["blocked"] = events["delivered"] & outcome.blocked
+            for name, event in events.items():
+                by_channel[name] += event
+            for name, curve in daily.items():
+                curve[day] = events[name] @ in_group.T
+        if progress is not None:
+            progress(size)
+    return [
+        Tally(
+            **{name: values[:, group == own] for name, values in by_channel.items()},
+            **{name: values[group == own] for name, values in by_customer.items()},
+            **{f"daily_{name}": curve[:, :, own] for name, curve in daily.items()},
+            expected_delivered=deliveries[own * segments : (own + 1) * segments],
+            expected=likely[:, :, own * segments : (own + 1) * segments],
+        )
+        for own in range(groups)
+    ]
 
 
 def joined(tallies: Sequence[Tally]) -> Tally:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scripts.cli import bar, command, console
+from scripts.cli import bar, command, console, say
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -20,6 +20,7 @@ def benchmark(
     workers: Annotated[
         int | None, typer.Option(help="Processes of one thread each; one a core if not given.", min=1)
     ] = None,
+    plan_only: Annotated[bool, typer.Option("--plan", help="Only say what would be run.")] = False,
 ) -> None:
     """Train every agent of a suite, play all on the same held-out customers, and rank them.
 
@@ -30,32 +31,73 @@ def benchmark(
 
     plan = configs.suite(suite)
     folder = out or Path("runs") / suite.stem
-    processes = workers or os.cpu_count() or 1
+    wanted = experiment.cells(plan)
+    missing = experiment.missing(wanted, folder)
+    processes = max(1, min(workers or _cores(), len(missing)))
+    say(
+        f"{plan.title}: {len(plan.scenarios)} scenarios x {len(plan.agents)} agents make {len(wanted)} cells, "
+        f"{len(wanted) - len(missing)} done before, {len(missing)} to run on {processes} "
+        f"{'worker' if processes == 1 else 'workers'}, into {folder}"
+    )
+    if plan_only:
+        for cell in missing:
+            say(f"  {cell}")
+        return
     started = time.perf_counter()
     with bar() as progress:
-        task = progress.add_task(plan.title, total=len(experiment.cells(plan)), note=f"{processes} workers")
-        rows = experiment.run(plan, folder, processes, _Shown(progress, task))
-        progress.update(task, completed=len(rows), note="")
-    order = {name: place for place, name in enumerate(plan.scenarios)}
-    rows.sort(key=lambda row: order.get(row["scenario"], len(order)))
+        watcher = _watcher(progress, plan.title, len(wanted), len(wanted) - len(missing))
+        try:
+            rows = experiment.run(plan, folder, processes, watcher)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                "the rows of finished cells are kept, the same command goes on from there"
+            ) from None
     boards = leaderboard.boards(rows, folder)
     for board in boards:
         console.print(_table(board))
     write_whole(folder / "leaderboard.md", leaderboard.markdown(boards, plan.title).encode())
     write_whole(folder / "leaderboard.csv", leaderboard.csv_text(boards).encode())
-    console.print(
-        f"{len(rows)} cells in {time.perf_counter() - started:.0f} s on {processes} workers; "
-        f"rows, Markdown and CSV in [bold]{folder}[/]"
+    say(
+        f"{len(missing)} cells in {time.perf_counter() - started:.0f} s; rows in {folder / 'rows.jsonl'}, "
+        f"tables in {folder / 'leaderboard.md'} and {folder / 'leaderboard.csv'}"
     )
 
 
-class _Shown:
-    def __init__(self, progress: Any, task: Any) -> None:
-        self._progress, self._task = progress, task
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    def finished(self, row: dict[str, Any], done: int, total: int) -> None:
-        note = f"{row['scenario']} {row['agent']} seed {row['seed']}: CLV {row['value']:.1f}"
-        self._progress.update(self._task, completed=done, total=total, note=note)
+
+def _watcher(progress: Any, title: str, total: int, done: int) -> Any:
+    """Shows the cells that are running and what came of the last; where there is no terminal, a line for each cell."""
+    from benchmarks.experiment import Cell, Watcher
+
+    class Shown(Watcher):
+        def __init__(self) -> None:
+            self._running: list[str] = []
+            self._done, self._last = done, ""
+            self._task = progress.add_task(title, total=total, completed=done, note="")
+
+        def started(self, cell: Cell) -> None:
+            self._running.append(str(cell))
+            self._update()
+
+        def finished(self, cell: Cell, row: dict[str, Any]) -> None:
+            self._ended(cell, f"{cell}: CLV {row['value']:.2f}, {row['training_seconds']:.0f} s of training")
+
+        def failed(self, cell: Cell, reason: str) -> None:
+            self._ended(cell, f"{cell} failed: {reason}")
+
+        def _ended(self, cell: Cell, words: str) -> None:
+            self._done += 1
+            self._running.remove(str(cell))
+            say(f"{self._done}/{total} {words}")
+            self._update()
+
+        def _update(self) -> None:
+            progress.update(self._task, completed=self._done, note=f"running {', '.join(self._running) or 'nothing'}")
+
+    return Shown()
 
 
 def _table(board: Any) -> Any:

@@ -4,6 +4,7 @@ Shows what `calibration.card` found and judges nothing itself.
 """
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +15,9 @@ from rich.table import Table
 
 from blockenv.scenarios import SCENARIOS, ScenarioError
 from calibration.card import Card, card
-from calibration.rows import GROUPS
+from calibration.rows import GROUPS, Verdict
 
-COLOURS = {"pass": "green", "fail": "red", "no data": "dim"}
+COLOURS: dict[Verdict, str] = {"pass": "green", "fail": "red", "no data": "dim"}
 
 
 def main(
@@ -34,10 +35,12 @@ def main(
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task(name, total=None)
             try:
-                found = card(name, customers, progress=lambda days, task=task: progress.advance(task, days))
+                found = card(name, customers, progress=partial(progress.advance, task))
             except ScenarioError as error:
                 raise typer.BadParameter(str(error)) from error
         console.print(_table(found))
+        for number, source in enumerate(_sources(found), start=1):
+            console.print(f"{number}. {source}", markup=False, highlight=False)
         cards.append(found)
     if to_json is not None:
         content = [each._asdict() | {"rows": [line._asdict() for line in each.rows]} for each in cards]
@@ -49,19 +52,26 @@ def _table(found: Card) -> Table:
     title = f"{found.scenario} {found.digest}, {found.customers} customers: " + ", ".join(
         f"{verdicts.count(verdict)} {verdict}" for verdict in COLOURS
     )
-    table = Table("row", "simulated", "95 % interval", "published", "pass band", "unit", "verdict", "source", title=title)
+    table = Table(title=title, show_lines=True)
+    table.add_column("row", min_width=24)
+    for heading in ("simulated", "published", "verdict", "source"):
+        table.add_column(heading, no_wrap=True)
+    sources = _sources(found)
     for line in found.rows:
         table.add_row(
-            line.name,
-            _number(line.simulated),
-            _range(line.simulated_low, line.simulated_high),
-            _number(line.published),
-            _range(line.low, line.high),
-            line.unit,
+            f"{line.name} [dim]({line.unit})[/]",
+            f"{_number(line.simulated)}\n[dim]{_range(line.simulated_low, line.simulated_high)}[/]",
+            f"{_number(line.published)}\n[dim]{_range(line.low, line.high)}[/]",
             f"[{COLOURS[line.verdict]}]{line.verdict}[/]",
-            f"{line.label}: {line.source}",
+            str(sources.index(f"{line.label} {line.source}") + 1),
         )
+    table.caption = "below a simulated figure its 95 % interval, below a published one the pass band"
     return table
+
+
+def _sources(found: Card) -> list[str]:
+    """What the rows cite, each once, in order."""
+    return list(dict.fromkeys(f"{line.label} {line.source}" for line in found.rows))
 
 
 def _number(value: float | None) -> str:

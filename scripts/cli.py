@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,7 +18,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-console = Console()
+_PIPED_WIDTH = 200  # columns; a table in a file is not cut to a window that nobody has
+# Taken when a command is imported: the window of a terminal may change later, whether there is one does not.
+console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 errors = Console(stderr=True)
 
 
@@ -26,21 +29,25 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def wrapped(*arguments: Any, **options: Any) -> None:
-        from agents.agent import AgentError
-        from benchmarks.configs import ConfigError
-        from blockenv import ScenarioError
+        # ValueError covers the errors of all rooms, which tell what was wrong and what was expected.
+        from benchmarks.experiment import ExperimentError
 
         calm_threads()
         try:
             function(*arguments, **options)
-        except (AgentError, ConfigError, ScenarioError, OSError, ValueError) as error:
-            errors.print(f"[red]error:[/] {_plain(error)}", highlight=False, soft_wrap=True)
+        except (ExperimentError, OSError, ValueError) as error:
+            errors.print(f"[red]error:[/] {_one_line(error)}", highlight=False, soft_wrap=True)
             sys.exit(2)
-        except KeyboardInterrupt:
-            errors.print("[yellow]stopped[/]; what was finished is kept, the same command goes on from there")
+        except KeyboardInterrupt as stop:
+            errors.print(f"[yellow]stopped[/]; {_one_line(stop)}", highlight=False, soft_wrap=True)
             sys.exit(130)
 
     return wrapped
+
+
+def say(text: str) -> None:
+    """A line of plain words, never broken or coloured."""
+    console.print(escape(text), highlight=False, soft_wrap=True)
 
 
 def calm_threads(threads: int = 1) -> None:
@@ -54,20 +61,19 @@ def calm_threads(threads: int = 1) -> None:
 
 
 def bar() -> Progress:
-    """A progress bar for counted work."""
+    """A progress bar for counted work; nothing where the output is no terminal."""
     return Progress(
         SpinnerColumn(),
         TextColumn("[bold]{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=console,
+        disable=not console.is_terminal,
     )
 
 
-def _plain(error: Exception) -> str:
-    from rich.markup import escape
-
-    return escape(str(error) or type(error).__name__)
+def _one_line(error: BaseException) -> str:
+    return escape(" ".join(str(error).split()) or type(error).__name__)

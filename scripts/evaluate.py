@@ -1,14 +1,17 @@
 """Judge a trained run on held-out customers: `python -m scripts.evaluate logs/ppo/Omnichannel-v0_1`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
 if TYPE_CHECKING:
     from benchmarks.statistics import Estimate
+    from blockenv import Result, Scenario
 
-from scripts.cli import bar, command, console
+from scripts.cli import bar, command, console, say
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -23,82 +26,101 @@ def evaluate(
     ] = False,
 ) -> None:
     """CLV with its interval beside silence and the tuned cap, by segment, on customers nobody has trained on."""
-    import numpy as np
-    from rich.table import Table
-
     from agents import agent_class
     from agents.agent import Unwatched
     from benchmarks.configs import agent_settings
-    from benchmarks.statistics import mean_estimate, paired_difference, relative
     from benchmarks.training import Run
     from blockenv import play
 
-    run = Run.open(run_folder, lambda *_: None)
-    agent = run.trained_agent("best" if best else "policy")
-    scenario = run.scenario
-    rivals = {"silence": agent_class("silence")(scenario)}
-    days = scenario.evaluation_days
+    run = Run.open(run_folder)
+    scenario, name = run.scenario, run.config.agent
+    players = {"silence": agent_class("silence")(scenario), name: run.trained_agent("best" if best else "policy")}
     with bar() as progress:
-        tuning = progress.add_task("tuning the cap", total=None, note="")
-        cap = agent_class("cap")(scenario, agent_settings("cap", scenario.name))
-        cap.fit(0, Unwatched())
-        progress.remove_task(tuning)
-        players = {**rivals, "cap": cap, run.config["agent"]: agent}
-        task = progress.add_task("customer-days", total=len(players) * customers * days, note="")
-        results = {
-            name: play(each, scenario, customers=customers, progress=lambda done: progress.advance(task, done))
-            for name, each in players.items()
-        }
-        progress.update(task, completed=len(players) * customers * days)
-    silence, capped, mine = results["silence"], results["cap"], results[run.config["agent"]]
-    table = Table(title=f"{run.config['agent']} on {scenario.name}: {customers:,} held-out customers, {days:,} days")
-    for name in ("", "CLV", "over silence", "over cap", "messages a week", "blocks per 1,000"):
-        table.add_column(name, justify="left" if not name else "right")
-    for name, result in results.items():
-        value = mean_estimate(result.value[None])
+        if "cap" not in players:
+            tuning = progress.add_task("tuning the cap", total=None, note="")
+            players["cap"] = agent_class("cap")(scenario, agent_settings("cap", scenario.name))
+            players["cap"].fit(0, Unwatched())
+            progress.remove_task(tuning)
+        days = customers * scenario.evaluation_days
+        task = progress.add_task("customer-days", total=len(players) * days, note="")
+        results = {}
+        for number, (player, agent) in enumerate(players.items(), start=1):
+            results[player] = play(
+                agent, scenario, customers=customers, progress=lambda done: progress.advance(task, done)
+            )
+            progress.update(task, completed=number * days)
+    console.print(_all_customers(results, name, scenario))
+    console.print(_by_segment(results, name, scenario))
+    _say_uplift(results, name)
+    say("Intervals are over customers; they say nothing about other training seeds (see scripts.benchmark).")
+
+
+def _all_customers(results: "Mapping[str, Result]", name: str, scenario: "Scenario") -> Table:
+    from benchmarks.statistics import mean_estimate
+
+    customers = len(results[name].value)
+    title = f"{name} on {scenario.name}: {customers:,} held-out customers, {scenario.evaluation_days:,} days"
+    table = _table(title, "", "CLV", "over silence", "over cap", "messages a week", "blocks per 1,000")
+    for player, result in results.items():
+        value, messages = mean_estimate(result.value[None]), int(result.messages.sum())
         table.add_row(
-            name,
+            player,
             f"{value.mean:.2f} [{value.low:.2f}, {value.high:.2f}]",
-            "" if result is silence else _difference(paired_difference(result.value[None], silence.value[None])),
-            "" if result is not mine else _difference(paired_difference(result.value[None], capped.value[None])),
-            f"{7 * result.messages.sum() / result.days.sum():.2f}",
-            f"{1e3 * result.blocks.sum() / max(result.messages.sum(), 1):.1f}",
+            _over(results, player, "silence"),
+            _over(results, player, "cap"),
+            f"{7 * messages / result.days.sum():.2f}",
+            f"{1e3 * result.blocks.sum() / messages:.1f}" if messages else "",
         )
-    console.print(table)
-    segments = Table(title="by segment")
-    for name in (
-        "segment",
-        "customers",
-        "CLV",
-        "over silence",
-        "over cap",
-        "messages a week",
-        "reachable after a year",
-    ):
-        segments.add_column(name, justify="left" if name == "segment" else "right")
+    return table
+
+
+def _by_segment(results: "Mapping[str, Result]", name: str, scenario: "Scenario") -> Table:
+    names = ("segment", "customers", "CLV", "over silence", "over cap", "messages a week", "reach after a year")
+    table, mine = _table("by segment", *names), results[name]
     for number, segment in enumerate(scenario.segments):
         rows = mine.segment == number
         if rows.sum() < 2:
             continue
-        segments.add_row(
+        # Of those who had opted in, as on the leaderboard.
+        reach = mine.reach_after_year[:, rows].sum() / max(mine.opted_in[:, rows].sum(), 1)
+        table.add_row(
             segment.name,
             f"{rows.sum():,}",
             f"{mine.value[rows].mean():.2f}",
-            _difference(paired_difference(mine.value[None, rows], silence.value[None, rows])),
-            _difference(paired_difference(mine.value[None, rows], capped.value[None, rows])),
+            _over(results, name, "silence", number),
+            _over(results, name, "cap", number),
             f"{7 * mine.messages[rows].sum() / mine.days[rows].sum():.2f}",
-            f"{100 * np.mean(mine.reach_after_year[:, rows]):.0f} %",
+            f"{100 * reach:.0f} %",
         )
-    console.print(segments)
-    uplift = relative(mine.value[None], silence.value[None])
-    console.print(f"uplift over silence {100 * uplift.mean:+.1f} % [{100 * uplift.low:+.1f}, {100 * uplift.high:+.1f}]")
-    console.print(
-        "[dim]Intervals are over customers; they say nothing about other training seeds (see scripts.benchmark).[/]"
-    )
+    return table
 
 
-def _difference(estimate: "Estimate") -> str:
-    return f"{estimate.mean:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]"
+def _say_uplift(results: "Mapping[str, Result]", name: str) -> None:
+    from benchmarks.statistics import mean_estimate, relative
+
+    mine, silence = results[name].value[None], results["silence"].value[None]
+    if mean_estimate(silence).low > 0:
+        uplift: Estimate = relative(mine, silence)
+        say(f"uplift over silence {100 * uplift.mean:+.1f} % [{100 * uplift.low:+.1f}, {100 * uplift.high:+.1f}]")
+
+
+def _over(results: "Mapping[str, Result]", player: str, other: str, segment: int | None = None) -> str:
+    """What `player` is worth beyond `other`, to all customers or to those of a segment."""
+    from benchmarks.statistics import paired_difference
+
+    if player == other:
+        return ""
+    rows = slice(None) if segment is None else results[player].segment == segment
+    found = paired_difference(results[player].value[None, rows], results[other].value[None, rows])
+    return f"{found.mean:+z.2f} [{found.low:+z.2f}, {found.high:+z.2f}]"
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    table = Table(title=title)
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from scripts.cli import command, console
+from scripts.cli import command, console, say
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -29,9 +29,7 @@ def scenarios(
         if name is None:
             raise ScenarioError("--save: name the scenario to save")
         write(get(name), save)
-        console.print(
-            f"{name} written to [bold]{save}[/]; play it by gym.make('blockenv/Custom-v0', scenario='{save}')"
-        )
+        say(f"{name} written to {save}; play it by gym.make('blockenv/Custom-v0', scenario='{save}')")
         return
     if name is not None:
         text = yaml.safe_dump(get(name).model_dump(mode="json"), sort_keys=False, allow_unicode=True)

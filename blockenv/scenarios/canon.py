@@ -6,13 +6,14 @@ one scenario's numbers depend on another's by mutation; records are frozen, and 
 
 from typing import Any
 
+from blockenv.scenarios.retail import RETAIL
 from blockenv.scenarios.schema import Calendar, Channel, Scenario, Segment, Spread, Style
 
 PUSH = Channel(
     name="push",
     load=1.0,
     cost=0.0005,
-    block_probability=0.003,
+    block_probability=0.0015,
     open_logit=-2.2,
     buy_logit=-4.0,
     visibility="next_send",
@@ -22,18 +23,18 @@ MESSENGER = Channel(
     name="messenger",
     load=1.3,
     cost=0.04,
-    block_probability=0.006,
+    block_probability=0.003,
     open_logit=0.6,
     buy_logit=-5.0,
     visibility="next_send",
     opt_in=0.5,
 )
-SMS = Channel(name="sms", load=1.5, cost=0.045, block_probability=0.009, open_logit=1.4, buy_logit=-4.9, opt_in=0.35)
+SMS = Channel(name="sms", load=1.5, cost=0.045, block_probability=0.005, open_logit=1.4, buy_logit=-4.9, opt_in=0.35)
 EMAIL = Channel(
-    name="email", load=0.6, cost=0.0015, block_probability=0.0015, open_logit=-1.2, buy_logit=-5.4, opt_in=0.8
+    name="email", load=0.6, cost=0.0015, block_probability=0.0008, open_logit=-1.2, buy_logit=-5.4, opt_in=0.8
 )
 SOCIAL = Channel(
-    name="social", load=0.5, cost=0.0005, block_probability=0.003, open_logit=-2.2, buy_logit=-5.1, opt_in=0.4
+    name="social", load=0.5, cost=0.0005, block_probability=0.0015, open_logit=-2.2, buy_logit=-5.1, opt_in=0.4
 )
 
 SLOTS = ("commute", "work", "evening")
@@ -252,6 +253,7 @@ _CANON = (
         **_ONE_PRODUCT,
         **_NO_WEEKEND,
     ),
+    RETAIL,
     _variant(
         "NoBlocking-v0",
         "the ablation: nobody ever blocks, so a result that survives here is not about blocking",

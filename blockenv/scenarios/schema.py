@@ -47,8 +47,8 @@ class Channel(Record):
     cost: float = number("money a message", "FOUND", "published tariffs, see docs/evidence.md", ge=0, le=10)
     block_probability: float = number(
         "probability a message, median customer at ideal load and bond 1/2",
-        "FOUND",
-        "vendor benchmarks of opt-outs a message, see docs/evidence.md",
+        "DERIVED",
+        "published opt-outs a message, halved: a pooled rate is above the median's, as customers differ",
         ge=0,
         lt=1,
     )
@@ -238,7 +238,7 @@ class Response(Record):
     )
     organic_bond: float = number("log organic rate, bond 0 to 1", "ASSUMED", NO_SOURCE, default=0.8, ge=0, le=5)
     churn_probability: float = number(
-        "probability a day at bond 1/2", "FOUND", "2 to 5 % a month", default=0.0013, ge=0, lt=1
+        "probability a day at bond 1/2", "FOUND", "2 to 5 % a month", default=0.0012, ge=0, lt=1
     )
     churn_bond: float = number("log-hazard, bond 0 to 1", "ASSUMED", NO_SOURCE, default=1.2, ge=0, le=5)
     churn_overload: float = number(

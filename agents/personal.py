@@ -1,0 +1,118 @@
+"""A frequency cap for each kind of customer, chosen by what the firm can see when the customer joins.
+
+Caps are tuned for the groups that the covariates suggest; a regression then predicts what each of them is worth to a
+customer, and everybody gets the best. It learns from training customers alone, and never from hidden segments.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from agents.agent import Monitor, training_seed
+from agents.caps import FOREVER, GAPS, CapSettings, FrequencyCap, Rotation, TuningSettings
+from agents.rules import Actions, Mask, Observation, finite
+from blockenv import population
+from blockenv.rollout import play
+
+Cap = tuple[list[int], int]
+
+
+class PersonalSettings(TuningSettings):
+    """How the caps are tuned and assigned."""
+
+    customers: int = Field(default=512, ge=8, description="training customers that a group's cap is tuned on")
+    days: int = Field(default=546, ge=1, description="days played while tuning")
+    judges: int = Field(default=4096, ge=32, description="training customers the assignment is learned from")
+    judged_days: int = Field(default=1092, ge=1, description="days they are served")
+    ridge: float = Field(default=30.0, gt=0, description="customers' worth of doubt that caps differ in value")
+
+
+class PersonalCap(Rotation):
+    """Messages in rotation and a gap in days, by a customer's covariates."""
+
+    Settings = PersonalSettings
+
+    def __init__(self, scenario: Any, settings: Any = None) -> None:
+        super().__init__(scenario, settings)
+        self.caps: list[Cap] = [([], FOREVER)]
+        self.weights = np.zeros((self._terms(np.zeros((1, len(scenario.segments)))).shape[1], 1))
+
+    def act(self, seen: Observation, mask: Mask, rng: np.random.Generator) -> Actions:
+        """The next message of the customer's own cap where its gap has passed."""
+        cap = self.assigned(seen[:, self._columns["hints"]])
+        waited = self.days_since_send(seen)
+        chosen = np.zeros(len(seen), np.int64)
+        for number, (messages, gap) in enumerate(self.caps):
+            rows = np.flatnonzero((cap == number) & (waited > gap - 1.5))
+            if rows.size:
+                self.messages = messages
+                chosen[rows] = self.next_message(seen[rows], mask[rows])
+        return chosen
+
+    def assigned(self, hints: Observation) -> NDArray[np.int64]:
+        """(N,) the cap of the largest predicted value for customers with these covariates (N, S)."""
+        return np.asarray((self._terms(hints) @ self.weights).argmax(axis=1))
+
+    def fit(self, seed: int, monitor: Monitor) -> None:
+        """Tune a cap for each group, then learn who gets which."""
+        settings: PersonalSettings = self.settings
+        hints = self._hints(training_seed(seed, 2), np.arange(16 * settings.customers))
+        plain = CapSettings(customers=settings.customers, days=settings.days, messages=settings.messages)
+        found: list[Cap] = [([], FOREVER)]
+        for group in [None, *range(hints.shape[1])]:
+            members = np.flatnonzero(hints.argmax(axis=1) == group) if group is not None else np.arange(len(hints))
+            if len(members) < 8:
+                continue
+            cap = FrequencyCap(self.scenario, plain)
+            cap.tuned_on = members[: settings.customers]
+            cap.fit(seed, monitor)
+            found += [(cap.messages, gap) for gap in _around(cap.gap)] if cap.messages else []
+        self.caps = [cap for place, cap in enumerate(found) if cap not in found[:place]]
+        self._assign(seed)
+
+    def learned(self) -> dict[str, Any]:
+        """The caps, and the regression that assigns them."""
+        return {"caps": [[messages, gap] for messages, gap in self.caps], "weights": self.weights.tolist()}
+
+    def recall(self, learned: dict[str, Any]) -> None:
+        """Take caps and regression back."""
+        caps = [([int(each) for each in messages], int(gap)) for messages, gap in learned["caps"]]
+        if any(not 0 < message < self.scenario.actions for messages, _ in caps for message in messages):
+            raise ValueError(f"caps: a message is not among 1..{self.scenario.actions - 1}")
+        self.weights = finite(learned["weights"], (len(self.weights), len(caps)))
+        self.caps = caps
+
+    def _assign(self, seed: int) -> None:
+        """Regress the value over silence on the covariates, cap by cap, on customers with the same luck."""
+        settings: PersonalSettings = self.settings
+        judges = 2**20 + np.arange(settings.judges, dtype=np.int64)
+        key = training_seed(seed, 2)
+        values = []
+        for messages, gap in self.caps:
+            cap = FrequencyCap(self.scenario)
+            cap.messages, cap.gap = list(messages), gap
+            values.append(play(cap, self.scenario, key, judges, days=settings.judged_days).value)
+        gain = np.stack(values, axis=1) - values[0][:, None]
+        terms = self._terms(self._hints(key, judges))
+        doubt = settings.ridge * np.eye(terms.shape[1])
+        doubt[0, 0] = 0.0  # the average over everybody is not shrunk
+        self.weights = np.linalg.solve(terms.T @ terms + doubt, terms.T @ gain)
+
+    def _hints(self, key: int, customers: NDArray[np.int64]) -> Observation:
+        seeds = np.full(len(customers), key, np.uint64)
+        return np.asarray(population.draw(self.scenario, seeds, customers.astype(np.int64)).hints)
+
+    @staticmethod
+    def _terms(hints: Observation) -> NDArray[np.float64]:
+        """(N, 1 + S + S (S + 1) / 2): a constant, the covariates, and their products."""
+        hints = np.asarray(hints, np.float64)
+        first, second = np.triu_indices(hints.shape[1])
+        return np.concatenate([np.ones((len(hints), 1)), hints, hints[:, first] * hints[:, second]], axis=1)
+
+
+def _around(gap: int) -> list[int]:
+    """The gap and its neighbours among those tried."""
+    place = GAPS.index(gap) if gap in GAPS else 0
+    return list(GAPS[max(0, place - 1) : place + 2])
