@@ -22,7 +22,7 @@ FOREVER = 10_000  # days; a gap nobody lives to see the end of
 class TuningSettings(AgentSettings):
     """How a rule is tuned."""
 
-    customers: int = Field(default=1024, ge=1, description="training customers that every candidate is played on")
+    customers: int = Field(default=512, ge=1, description="training customers that every candidate is played on")
     days: int = Field(default=546, ge=1, description="days played; a year and a half, as blocks cost later")
     messages: list[int] = Field(default=[], description="actions in rotation; tuned if empty")
 

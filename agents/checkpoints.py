@@ -136,7 +136,8 @@ def read_tensors(path: Path) -> Any:
 def _read(folder: Path) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     tensors = read_tensors(folder / "model.pt")
     try:
-        with np.load(folder / "arrays.npz", allow_pickle=False) as file:
+        # Opened here, because NumPy does not close a file whose archive turns out to be damaged.
+        with (folder / "arrays.npz").open("rb") as archive, np.load(archive, allow_pickle=False) as file:
             arrays = dict(file)
         plain = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     except Exception as error:  # zip, array and JSON readers each have their own

@@ -24,6 +24,7 @@ from agents.algorithms import BatchedDQN, BatchedPPO
 from agents.caps import FrequencyCap
 from agents.imitation import imitate
 from agents.networks import ActionLayout, draw_rows
+from agents.personal import PersonalCap
 from agents.policies import FactoredActorCriticPolicy, FactoredDQNPolicy
 from agents.rules import Actions, Mask, Observation
 from agents.vec_env import VecEnvAdapter
@@ -44,7 +45,9 @@ class DeepSettings(AgentSettings):
     envs: int = Field(default=1024, ge=1, description="customers served at a time")
     learning_rate: float = Field(default=3e-3, gt=0, description="at the start; falls linearly to zero")
     gamma: float = Field(default=0.9997, gt=0, le=1, description="discount a day while learning")
-    hidden: list[Annotated[int, Field(ge=1)]] = Field(default=[64, 64], min_length=1, description="width of each hidden layer")
+    hidden: list[Annotated[int, Field(ge=1)]] = Field(
+        default=[64, 64], min_length=1, description="width of each hidden layer"
+    )
     factored: bool = Field(default=True, description="a message's number is the sum of its parts'")
     interactions: bool = Field(default=False, description="and one of its own")
     reward_scale: float = Field(default=0.02, gt=0, description="factor on money, to keep values near one")
@@ -56,7 +59,9 @@ class DeepSettings(AgentSettings):
 class PPOSettings(DeepSettings):
     """Settings of PPO."""
 
-    critic_hidden: list[int] = Field(default=[128, 128], min_length=1, description="width of the critic's hidden layers")
+    critic_hidden: list[int] = Field(
+        default=[128, 128], min_length=1, description="width of the critic's hidden layers"
+    )
     rollout: int = Field(default=64, ge=1, description="days of every customer between two updates")
     batch: int = Field(default=4096, ge=2)
     epochs: int = Field(default=4, ge=1)
@@ -65,8 +70,14 @@ class PPOSettings(DeepSettings):
     entropy: float = Field(default=0.002, ge=0)
     value_weight: float = Field(default=0.5, ge=0)
     silence: float = Field(default=0.7, gt=0, lt=1, description="probability of silence before learning")
-    start: str = Field(default="cap", pattern="^(cap|scratch)$", description="begin as the tuned cap, or knowing nothing")
-    critic_first: float = Field(default=0.1, ge=0, lt=1, description="share of the steps in which only the critic learns")
+    start: str = Field(
+        default="personal_cap",
+        pattern="^(personal_cap|cap|scratch)$",
+        description="begin as a tuned rule, or knowing nothing",
+    )
+    critic_first: float = Field(
+        default=0.1, ge=0, lt=1, description="share of the steps in which only the critic learns"
+    )
     balance: float = Field(
         default=0.5, ge=0, le=1, description="learn from customers by worth to the power 1 - balance"
     )
@@ -229,10 +240,10 @@ class PPOAgent(DeepAgent):
             return np.asarray(draw_rows(th.softmax(logits, 1), uniform).cpu().numpy())
 
     def _prepare(self, seed: int) -> None:
-        if self.settings.start == "cap":
-            cap = FrequencyCap(self.scenario)
-            cap.fit(seed, Unwatched())
-            imitate(self.policy, cap, seed)
+        if self.settings.start != "scratch":
+            rule = PersonalCap(self.scenario) if self.settings.start == "personal_cap" else FrequencyCap(self.scenario)
+            rule.fit(seed, Unwatched())
+            imitate(self.policy, rule, seed)
 
     def _population(self, envs: int | None = None) -> PopulationEnv:
         population = super()._population(envs)

@@ -47,7 +47,7 @@ def imitate(policy: FactoredActorCriticPolicy, rule: Rule, seed: int) -> None:
         target.scatter_add_(1, action.unsqueeze(1), 1.0 - doubt)
         loss = -(target * log_probability.clamp(min=-50.0)).sum(1).mean()
         optimizer.zero_grad()
-        loss.backward()
+        th.autograd.backward(loss)
         optimizer.step()
 
 

@@ -22,10 +22,10 @@ Cap = tuple[list[int], int]
 class PersonalSettings(TuningSettings):
     """How the caps are tuned and assigned."""
 
-    customers: int = Field(default=512, ge=8, description="training customers that a group's cap is tuned on")
-    days: int = Field(default=546, ge=1, description="days played while tuning")
-    judges: int = Field(default=4096, ge=32, description="training customers the assignment is learned from")
-    judged_days: int = Field(default=1092, ge=1, description="days they are served")
+    customers: int = Field(default=384, ge=8, description="training customers that a group's cap is tuned on")
+    days: int = Field(default=364, ge=1, description="days played while tuning")
+    judges: int = Field(default=2048, ge=32, description="training customers the assignment is learned from")
+    judged_days: int = Field(default=728, ge=1, description="days they are served")
     ridge: float = Field(default=30.0, gt=0, description="customers' worth of doubt that caps differ in value")
 
 
@@ -37,7 +37,9 @@ class PersonalCap(Rotation):
     def __init__(self, scenario: Any, settings: Any = None) -> None:
         super().__init__(scenario, settings)
         self.caps: list[Cap] = [([], FOREVER)]
-        self.weights = np.zeros((self._terms(np.zeros((1, len(scenario.segments)))).shape[1], 1))
+        self.weights: NDArray[np.floating[Any]] = np.zeros(
+            (self._terms(np.zeros((1, len(scenario.segments)))).shape[1], 1)
+        )
 
     def act(self, seen: Observation, mask: Mask, rng: np.random.Generator) -> Actions:
         """The next message of the customer's own cap where its gap has passed."""

@@ -191,7 +191,8 @@ _CUSTOMERS_FIRST = {"hints", "sent", "recent", "opened", "prompted"}
 
 def _place(rows: _Arrivals, arrivals: _Arrivals, to: NDArray[np.intp], source: NDArray[np.intp]) -> None:
     """Write the customers `source` of `arrivals` into `rows` at `to`."""
-    for old, new in zip(rows[:3], arrivals[:3], strict=True):
+    records: tuple[tuple[Any, Any], ...] = tuple(zip(rows[:3], arrivals[:3], strict=True))
+    for old, new in records:
         for name in old._fields:
             values, fresh = getattr(old, name), getattr(new, name)
             if name in _CUSTOMERS_FIRST:

@@ -354,6 +354,7 @@ class CustomerEnv(gym.Env[Any, Any]):
             dict_obs=dict_obs,
             render_mode=render_mode,
         )
+        self.metadata = dict(type(self).metadata)
         self.scenario = self._population.scenario
         self.features = self._population.features
         self.render_mode = render_mode

@@ -100,10 +100,19 @@ def play(
     """
     world = get(scenario)
     days = world.evaluation_days if days is None else days
-    everybody = first_customer + np.arange(customers) if isinstance(customers, int | np.integer) else np.asarray(customers)
-    for name, number in (("customers", len(everybody)), ("days", days), ("batch", batch)):
-        if number < 1:
-            raise ValueError(f"{name}: {number} is below 1")
+    for name, number, least in (
+        ("seed", seed, 0),
+        ("first_customer", first_customer, 0),
+        ("days", days, 1),
+        ("batch", batch, 1),
+    ):
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or not least <= number < 2**63:
+            raise ValueError(f"{name}: {number!r}, expected a whole number from {least} to 2^63-1")
+    everybody = (
+        first_customer + np.arange(customers) if isinstance(customers, int | np.integer) else np.asarray(customers)
+    )
+    if everybody.ndim != 1 or len(everybody) == 0 or not np.issubdtype(everybody.dtype, np.integer):
+        raise ValueError(f"customers: {customers!r}, expected a number of at least 1 or the customers' own numbers")
     parts = []
     for start in range(0, len(everybody), batch):
         numbers = everybody[start : start + batch].astype(np.int64)

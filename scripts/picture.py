@@ -13,8 +13,12 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 @app.command()
 @command
 def picture(
-    agent: Annotated[str, typer.Option(help="An agent of `agents.AGENTS`, or a run folder of scripts.train.")] = "weekly",
-    scenario: Annotated[str, typer.Option(help="Name of the canon, or a .yaml file; a run knows its own.")] = "Omnichannel-v0",
+    agent: Annotated[
+        str, typer.Option(help="An agent of `agents.AGENTS`, or a run folder of scripts.train.")
+    ] = "weekly",
+    scenario: Annotated[
+        str, typer.Option(help="Name of the canon, or a .yaml file; a run knows its own.")
+    ] = "Omnichannel-v0",
     customers: Annotated[int, typer.Option(help="Rows of the population.", min=1)] = 4096,
     days: Annotated[int, typer.Option(help="Days to live before the picture is taken.", min=1)] = 364,
     out: Annotated[Path, typer.Option(help="Where the PNG goes.")] = Path("population.png"),

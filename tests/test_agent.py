@@ -43,7 +43,8 @@ def test_every_name_leads_to_a_class(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "nobody", "agents.rules", "agents.nowhere:Silence", "agents.rules:Nobody", ":Silence", ".rules:Silence"]
+    "name",
+    ["", "nobody", "agents.rules", "agents.nowhere:Silence", "agents.rules:Nobody", ":Silence", ".rules:Silence"],
 )
 def test_an_agent_that_does_not_exist(name: str) -> None:
     with pytest.raises(AgentError) as error:

@@ -300,3 +300,48 @@ def test_arguments_that_make_no_sense() -> None:
         dqn(exploration_silence=1.5)
     with pytest.raises(ValueError, match="gradient_steps is -1"):
         dqn(gradient_steps=-1)
+
+
+def test_emphasis_multiplies_advantages_only() -> None:
+    def worth(seen: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(1.0 + 2.0 * seen[:, 0] + seen[:, CHANNELS])
+
+    reference, buffer = (ppo(learning_rate=0.0, emphasis=each).learn(512).rollout_buffer for each in (None, worth))
+    for name in ("observations", "actions", "rewards", "values", "log_probs", "returns"):
+        np.testing.assert_array_equal(getattr(buffer, name), getattr(reference, name), err_msg=name)
+    # After training the buffer is flat.
+    factor = worth(np.asarray(buffer.observations).reshape(-1, CHANNELS + STYLES))
+    assert len(np.unique(factor)) == 4
+    expected = np.asarray(reference.advantages).ravel() * factor
+    np.testing.assert_allclose(np.asarray(buffer.advantages).ravel(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_emphasis_is_not_saved_with_the_model(tmp_path: Path) -> None:
+    model = ppo(emphasis=lambda seen: np.ones(len(seen)))
+    model.learn(512)
+    model.save(tmp_path / "model.zip")
+    assert BatchedPPO.load(tmp_path / "model.zip", device="cpu").num_timesteps == 512
+
+
+def test_expected_churn_needs_to_be_told_the_probability() -> None:
+    for model in (ppo(expected_churn=True), dqn(expected_churn=True)):
+        with pytest.raises(ValueError, match="expected 'churn_probability' to learn from expected churn"):
+            model.learn(1024)
+    with pytest.raises(ValueError, match="n_steps is 3, expected 1 with expected_churn"):
+        dqn(expected_churn=True, n_steps=3)
+
+
+def test_the_actor_stands_still_while_the_critic_learns_first() -> None:
+    def parameters(model: BatchedPPO, part: str) -> list[th.Tensor]:
+        names = {"actor": ("policy_net", "action_net"), "critic": ("value_net",)}[part]
+        named = model.policy.named_parameters()
+        return [values.detach().clone() for name, values in named if any(each in name for each in names)]
+
+    model = ppo(critic_first=512)
+    start = {part: parameters(model, part) for part in ("actor", "critic")}
+    model.learn(512)
+    assert all(th.equal(*pair) for pair in zip(start["actor"], parameters(model, "actor"), strict=True))
+    assert not all(th.equal(*pair) for pair in zip(start["critic"], parameters(model, "critic"), strict=True))
+    assert all(each.requires_grad for each in model.policy.parameters())
+    model.learn(512, reset_num_timesteps=False)
+    assert not any(th.equal(*pair) for pair in zip(start["actor"], parameters(model, "actor"), strict=True))

@@ -36,7 +36,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 NAMES = tuple(SETTINGS)
 
 
-class Cut(Exception):
+class PowerCutError(Exception):
     """The power fails."""
 
 
@@ -53,7 +53,7 @@ class Watch:
             folder, self.folder = self.folder, None
             self.agent.checkpoint(folder)
             if self.fatal:
-                raise Cut
+                raise PowerCutError
 
 
 @functools.cache
@@ -84,7 +84,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name in NAMES:
         folders[name] = tmp_path_factory.mktemp(name) / "checkpoint"
         agent = make(name)
-        with pytest.raises(Cut):
+        with pytest.raises(PowerCutError):
             agent.fit(7, Watch(agent, folders[name], fatal=True))
     return folders
 
@@ -130,7 +130,7 @@ def test_keeping_a_checkpoint_changes_nothing(name: str, tmp_path: Path) -> None
 def test_a_run_can_be_cut_off_twice(name: str, kept: dict[str, Path], tmp_path: Path) -> None:
     second = make(name)
     second.resume(kept[name])
-    with pytest.raises(Cut):
+    with pytest.raises(PowerCutError):
         second.fit(7, Watch(second, tmp_path / "checkpoint", at=CUT + 256, fatal=True))
     third = make(name)
     third.resume(tmp_path / "checkpoint")

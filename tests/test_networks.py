@@ -270,3 +270,44 @@ def test_layouts_that_do_not_fit_the_spaces() -> None:
         LAYOUT.silence_bias(1.0)
     with pytest.raises(ValueError, match="factored is False"):
         MessageHead(8, LAYOUT, factored=False, interactions=True, dueling=False)
+
+
+def test_the_actor_is_shown_the_first_columns_only() -> None:
+    policy = actor_critic(actor_columns=5)
+    obs = observations(200)
+    changed = obs.clone()
+    changed[:, 5] += 3.0
+    with th.no_grad():
+        assert th.equal(policy.get_distribution(obs).logits, policy.get_distribution(changed).logits)
+        assert (policy.predict_values(obs) != policy.predict_values(changed)).any()
+        values, log_prob, entropy = policy.evaluate_actions(obs, th.zeros(200, dtype=th.int64))
+        other_values, other_log_prob, other_entropy = policy.evaluate_actions(changed, th.zeros(200, dtype=th.int64))
+    assert th.equal(log_prob, other_log_prob)
+    assert th.equal(entropy, other_entropy)
+    assert (values != other_values).any()
+    everything = actor_critic()
+    with th.no_grad():
+        assert (everything.get_distribution(obs).logits != everything.get_distribution(changed).logits).any()
+
+
+def untrained(**kwargs: Any) -> FactoredActorCriticPolicy:
+    th.manual_seed(0)
+    return FactoredActorCriticPolicy(OBSERVATION, ACTION, lambda _: 1e-3, layout=LAYOUT.plain(), **kwargs)
+
+
+def test_a_critic_begins_at_the_value_it_is_told() -> None:
+    obs = observations(50)
+    with th.no_grad():
+        told, untold = (untrained(value_bias=bias).predict_values(obs) for bias in (2.5, 0.0))
+    th.testing.assert_close(told, untold + 2.5)
+
+
+def test_a_saved_policy_keeps_what_its_actor_may_see(tmp_path: Path) -> None:
+    policy = actor_critic(actor_columns=5, value_bias=2.5)
+    policy.save(str(tmp_path / "policy.pt"))
+    loaded = FactoredActorCriticPolicy.load(str(tmp_path / "policy.pt"), device="cpu")
+    obs = observations(50)
+    with th.no_grad():
+        assert th.equal(loaded.predict_values(obs), policy.predict_values(obs))
+        assert th.equal(loaded.get_distribution(obs).logits, policy.get_distribution(obs).logits)
+    assert loaded.actor_columns == 5

@@ -14,6 +14,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.vec_env import VecEnvAdapter
+from blockenv.envs import PopulationEnv
+from blockenv.scenarios import get
 
 
 class Clocks(VectorEnv[NDArray[np.float32], NDArray[np.int64], NDArray[Any]]):
@@ -259,3 +261,61 @@ def test_maskable_ppo_sends_only_what_the_masks_allow() -> None:
     assert set(np.unique(actions[[1, 3]])) == {0}
     assert set(np.unique(actions[[0, 2]])) == {0, 1}
     assert model.ep_info_buffer
+
+
+def test_rewards_are_weighed_by_what_was_acted_on() -> None:
+    adapter = VecEnvAdapter(Clocks(), reward_scale=0.5, weigh=lambda seen: 1.0 + seen[:, 0] + 10.0 * seen[:, 1])
+    adapter.reset()
+    ages = np.zeros(4)
+    for _ in range(6):
+        observations, rewards, _, infos = adapter.step(np.ones(4, int))
+        np.testing.assert_allclose(rewards, 0.5 * (1.0 + ages + 10.0 * np.arange(4)))
+        assert rewards.dtype == np.float32
+        ages = np.asarray(observations)[:, 0].copy()
+    assert all(info["episode"]["r"] == info["episode"]["l"] for info in infos if info), "returns are unweighed"
+
+
+def customers() -> VecEnvAdapter:
+    """Sixteen rows of customers who come and go, weighed by how long they have been there."""
+    world = get("Style-v0").model_copy(update={"horizon": 9})
+    env = PopulationEnv(16, world, autoreset_mode=AutoresetMode.SAME_STEP, stagger=True)
+    tenure = env.features["tenure"].start
+    return VecEnvAdapter(env, weigh=lambda seen: 1.0 + 100.0 * seen[:, tenure])
+
+
+def test_a_restored_adapter_goes_on_as_if_nothing_had_happened() -> None:
+    rng = np.random.default_rng(0)
+    actions = rng.integers(7, size=(40, 16))
+    adapter, other = customers(), customers()
+    adapter.seed(3)
+    adapter.reset()
+    for day in range(13):
+        adapter.step(actions[day])
+    kept = {name: values.copy() for name, values in adapter.snapshot().items()}
+    other.seed(4)
+    other.reset()
+    other.step(actions[0])
+    other.restore(kept | {"somebody's": np.zeros(3)})
+    assert other.last_final_rows.size == 0
+    ended = 0
+    for day in range(13, 40):
+        expected, found = adapter.step(actions[day]), other.step(actions[day])
+        for name, one, two in zip(("observations", "rewards", "dones"), expected, found, strict=False):
+            np.testing.assert_array_equal(one, two, err_msg=f"{name} on day {day}")
+        for one, two in zip(expected[3], found[3], strict=True):
+            assert one.keys() == two.keys()
+            if one:
+                ended += 1
+                assert (one["episode"]["r"], one["episode"]["l"]) == (two["episode"]["r"], two["episode"]["l"])
+    assert ended > 20
+    assert all((kept[name] == values).all() for name, values in kept.items()), "a snapshot is nobody's to write in"
+
+
+@pytest.mark.parametrize("name", ["adapter.returns", "adapter.weights", "env.customer", "env.limit"])
+def test_a_snapshot_with_something_missing(name: str) -> None:
+    adapter = customers()
+    adapter.reset()
+    kept = adapter.snapshot()
+    del kept[name]
+    with pytest.raises(KeyError):
+        adapter.restore(kept)

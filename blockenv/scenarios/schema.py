@@ -96,7 +96,7 @@ class Style(Record):
 
 
 class Segment(Record):
-    """The centre of one kind of customer. Effects that are not listed are zero."""
+    """The centre of one kind of customer. Effects that are not listed are zero, a relevance not listed is 1/2."""
 
     name: Name
     weight: float = number("share of the population", "ASSUMED", "no source gives shares", gt=0, le=1e6)
@@ -128,7 +128,11 @@ class Segment(Record):
         le=3,
     )
     churn_contact: float = number(
-        "log-hazard of churn on a day with contact", "FOUND", "Ascarza et al. 2016: either sign", ge=-3, le=3
+        "log-hazard of churn on a day with contact",
+        "ASSUMED",
+        "sign and upper end from Ascarza et al. 2016; shares and sizes are ours",
+        ge=-3,
+        le=3,
     )
     resting_bond: float = number("bond without contact, 0 to 1", "ASSUMED", "Nerlove & Arrow 1962 (form)", ge=0, le=1)
     organic_rate: float = number("orders a day without messages", "RECALLED", "3 to 5 orders a year", ge=0, le=1)
@@ -166,7 +170,7 @@ class Spread(Record):
     resting_bond: float = number("standard deviation, clipped to 0..1", "ASSUMED", NO_SOURCE, default=0.05, ge=0, le=1)
     organic_shape: float = number(
         "shape of the Gamma distribution of organic rates (CV = shape^-1/2)",
-        "FOUND",
+        "RECALLED",
         "BG/NBD tradition, CV about 1",
         default=1.0,
         gt=0,
