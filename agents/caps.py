@@ -4,6 +4,7 @@ Tuning plays candidate rules on the same training customers with the same luck a
 only, never traits, and never an evaluation customer.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,13 +17,14 @@ from blockenv.rollout import play
 from blockenv.scenarios import Scenario
 
 GAPS = (1, 2, 3, 4, 5, 7, 10, 14, 21, 28)
+Cap = tuple[list[int], int]  # messages in rotation, gap in days
 FOREVER = 10_000  # days; a gap nobody lives to see the end of
 
 
 class TuningSettings(AgentSettings):
     """How a rule is tuned."""
 
-    customers: int = Field(default=512, ge=1, description="training customers that every candidate is played on")
+    customers: int = Field(default=1024, ge=1, description="training customers that every candidate is played on")
     days: int = Field(default=546, ge=1, description="days played; a year and a half, as blocks cost later")
     messages: list[int] = Field(default=[], description="actions in rotation; tuned if empty")
 
@@ -58,11 +60,9 @@ class Rotation(Rule):
         legal = np.isfinite(used[np.arange(len(seen)), best])
         return np.where(legal, np.array(self.messages)[best], 0)
 
-    def value(self, seed: int) -> float:
-        """Mean value of the rule as it stands, on training customers."""
-        customers = self.settings.customers if self.tuned_on is None else self.tuned_on
-        result = play(self, self.scenario, training_seed(seed, 2), customers, days=self.settings.days)
-        return float(result.value.mean())
+    def tuning_customers(self) -> NDArray[np.int64]:
+        """(M,) numbers of the training customers that candidates are played on."""
+        return np.arange(self.settings.customers) if self.tuned_on is None else self.tuned_on
 
 
 class FrequencyCap(Rotation):
@@ -82,29 +82,19 @@ class FrequencyCap(Rotation):
     def fit(self, seed: int, monitor: Monitor) -> None:
         """Coordinate search: the best message of each channel, then which channels rotate at which gap."""
         search = _Search(self, seed, monitor)
-        fixed_gap, fixed_messages = self.settings.gap, list(self.settings.messages)
-        self.gap = fixed_gap or 7
-        if not fixed_messages:
-            self._tune_messages(search)
-        gaps = GAPS if fixed_gap is None else (fixed_gap,)
-        best_value, best = -np.inf, (self.gap, self.messages)
-        candidates = [fixed_messages] if fixed_messages else [[message] for message in self.messages]
+        given, gaps = list(self.settings.messages), GAPS if self.settings.gap is None else (self.settings.gap,)
+        rotations = [given] if given else [[message] for message in self._best_messages(search)]
         # Silence is a cap as well: with no messages at all.
-        silent = search.value([], FOREVER)
-        best_value, best = silent, (FOREVER, [])
-        for messages in candidates:
-            value, gap = search.best_gap(messages, gaps)
-            if value > best_value:
-                best_value, best = value, (gap, messages)
-        improved = not fixed_messages and bool(best[1])
-        while improved:
-            improved = False
-            for message in self._rest(candidates, best[1]):
-                around = tuple(gap for gap in gaps if 0.4 <= gap / best[0] <= 1.1)
-                value, gap = search.best_gap([*best[1], message], around)
-                if value > best_value:
-                    best_value, best, improved = value, (gap, [*best[1], message]), True
-        self.gap, self.messages = best
+        best: Cap = ([], FOREVER)
+        best = search.best([best, *search.with_best_gaps(rotations, gaps)])
+        while best[0] and not given:
+            around = tuple(gap for gap in gaps if 0.4 <= gap / best[1] <= 1.1)
+            longer = [[*best[0], message] for (message,) in rotations if message not in best[0]]
+            better = search.best([best, *((messages, gap) for messages in longer for gap in around)])
+            if better == best:
+                break
+            best = better
+        self.messages, self.gap = best
 
     def learned(self) -> dict[str, Any]:
         """Gap in days and the messages in rotation."""
@@ -114,23 +104,24 @@ class FrequencyCap(Rotation):
         """Take gap and messages back."""
         self.gap, self.messages = int(learned["gap"]), _legal_messages(learned["messages"], self.scenario)
 
-    def _tune_messages(self, search: "_Search") -> None:
+    def _best_messages(self, search: "_Search") -> list[int]:
         """For each channel the slot, style and product that are worth most at one message a week."""
-        rules, chosen = self._rules, []
-        profit = immediate_profit(self.scenario, search.seed, self.settings.customers, 28)
-        for channel in range(len(self.scenario.channels)):
-            messages = np.flatnonzero(rules.sends & (rules.channel_of == channel))
-            message = int(messages[profit[messages].argmax()])
-            for part in (rules.slot_of, rules.style_of, rules.product_of):
-                others = [each for each in (rules.slot_of, rules.style_of, rules.product_of) if each is not part]
-                same = [each for each in messages if all(other[each] == other[message] for other in others)]
-                message = max((search.value([int(each)], 7), int(each)) for each in same)[1]
-            chosen.append(message)
-        self.messages = chosen
-
-    @staticmethod
-    def _rest(candidates: list[list[int]], chosen: list[int]) -> list[int]:
-        return [message for (message,) in candidates if message not in chosen]
+        rules = self._rules
+        profit = immediate_profit(self.scenario, search.seed, 2048, 28)
+        channels = [
+            np.flatnonzero(rules.sends & (rules.channel_of == each)) for each in range(len(self.scenario.channels))
+        ]
+        chosen = [int(messages[profit[messages].argmax()]) for messages in channels]
+        parts = (rules.slot_of, rules.style_of, rules.product_of)
+        for part in parts:
+            others = [each for each in parts if each is not part]
+            options = [
+                [int(each) for each in messages if all(other[each] == other[message] for other in others)]
+                for messages, message in zip(channels, chosen, strict=True)
+            ]
+            search.play([([message], 7) for same in options for message in same])
+            chosen = [search.best([([message], 7) for message in same])[0][0] for same in options]
+        return chosen
 
 
 class RecencyFrequencyMonetary(Rotation):
@@ -167,16 +158,16 @@ class RecencyFrequencyMonetary(Rotation):
             cap = FrequencyCap(self.scenario, CapSettings(**self.settings.model_dump()))
             cap.fit(seed, monitor)
             self.messages, self.gaps = cap.messages, [cap.gap] * self.TIERS
-        best = self.value(seed)
-        for _ in range(2):
-            for tier in range(self.TIERS):
-                for gap in (*GAPS, FOREVER):
-                    before, self.gaps[tier] = self.gaps[tier], gap
-                    value = self.value(seed)
-                    if value > best:
-                        best = value
-                    else:
-                        self.gaps[tier] = before
+        for tier in [*range(self.TIERS)] * 2:
+            candidates = [self._like(tier, gap) for gap in dict.fromkeys((self.gaps[tier], *GAPS, FOREVER))]
+            values = values_of(candidates, self, seed)
+            self.gaps = candidates[int(np.argmax(values))].gaps
+
+    def _like(self, tier: int, gap: int) -> "RecencyFrequencyMonetary":
+        """The same rule with another gap for one tier."""
+        other = RecencyFrequencyMonetary(self.scenario, self.settings)
+        other.messages, other.gaps = self.messages, [gap if each == tier else own for each, own in enumerate(self.gaps)]
+        return other
 
     def learned(self) -> dict[str, Any]:
         """Gaps by tier in days, and the messages in rotation."""
@@ -190,6 +181,41 @@ class RecencyFrequencyMonetary(Rotation):
         self.gaps, self.messages = gaps, _legal_messages(learned["messages"], self.scenario)
 
 
+def values_of(candidates: Sequence[Rotation], tuned: Rotation, seed: int) -> NDArray[np.float64]:
+    """(K,) mean value of each candidate on the customers that `tuned` is tuned on, all with the same luck."""
+    customers = tuned.tuning_customers()
+    found = []
+    # Several candidates in one batch: a day of a few hundred customers costs as much as one of a few thousand.
+    at_once = max(1, 8192 // len(customers))
+    for start in range(0, len(candidates), at_once):
+        side_by_side = _SideBySide(candidates[start : start + at_once], len(customers))
+        result = play(
+            side_by_side,
+            tuned.scenario,
+            training_seed(seed, 2),
+            np.tile(customers, len(side_by_side.rules)),
+            days=tuned.settings.days,
+            batch=len(customers) * at_once,
+            compact=False,
+        )
+        found.append(result.value.reshape(-1, len(customers)).mean(axis=1))
+    return np.concatenate(found)
+
+
+class _SideBySide:
+    """Several rules, each serving its own copy of the same customers."""
+
+    def __init__(self, rules: Sequence[Rotation], customers: int) -> None:
+        self.rules = rules
+        self._customers = customers
+
+    def act(self, seen: Observation, mask: Mask, rng: np.random.Generator) -> Actions:
+        blocks = (slice(k * self._customers, (k + 1) * self._customers) for k in range(len(self.rules)))
+        return np.concatenate(
+            [rule.act(seen[rows], mask[rows], rng) for rule, rows in zip(self.rules, blocks, strict=True)]
+        )
+
+
 class _Search:
     """Values of candidate caps, each played once."""
 
@@ -199,22 +225,38 @@ class _Search:
         self._monitor = monitor
         self._values: dict[tuple[tuple[int, ...], int], float] = {}
 
-    def value(self, messages: list[int], gap: int) -> float:
-        key = (tuple(messages), gap)
-        if key not in self._values:
-            cap = FrequencyCap(self._cap.scenario, self._cap.settings)
-            cap.messages, cap.gap, cap.tuned_on = list(messages), gap, self._cap.tuned_on
-            self._values[key] = cap.value(self.seed)
-            played = cap.settings.customers * cap.settings.days * len(self._values)
-            self._monitor.advance(played, played, {"tuning/value": self._values[key], "tuning/gap": float(gap)})
-        return self._values[key]
+    def play(self, caps: Sequence[Cap]) -> None:
+        """Play those that have not been played."""
+        new = [
+            cap for cap in dict.fromkeys((tuple(messages), gap) for messages, gap in caps) if cap not in self._values
+        ]
+        if not new:
+            return
+        candidates = []
+        for messages, gap in new:
+            candidate = FrequencyCap(self._cap.scenario, self._cap.settings)
+            candidate.messages, candidate.gap = list(messages), gap
+            candidates.append(candidate)
+        self._values.update(zip(new, values_of(candidates, self._cap, self.seed).tolist(), strict=True))
+        played = len(self._values) * len(self._cap.tuning_customers()) * self._cap.settings.days
+        best = max(self._values, key=lambda cap: self._values[cap])
+        metrics = {"tuning/value": self._values[best], "tuning/gap": float(best[1])}
+        self._monitor.advance(played, played, metrics)
 
-    def best_gap(self, messages: list[int], gaps: tuple[int, ...]) -> tuple[float, int]:
-        """The best value and its gap: every second gap first, then the neighbours of the best."""
-        coarse = gaps[::2]
-        centre = gaps.index(max(coarse, key=lambda gap: self.value(messages, gap)))
-        near = gaps[max(0, centre - 1) : centre + 2]
-        return max((self.value(messages, gap), gap) for gap in near)
+    def best(self, caps: Sequence[Cap]) -> Cap:
+        """The cap of the largest value; the first of equals."""
+        self.play(caps)
+        return max(caps, key=lambda cap: self._values[tuple(cap[0]), cap[1]])
+
+    def with_best_gaps(self, rotations: Sequence[list[int]], gaps: tuple[int, ...]) -> list[Cap]:
+        """Each rotation with its best gap: every second gap first, then the neighbours of the best."""
+        self.play([(messages, gap) for messages in rotations for gap in gaps[::2]])
+        near = []
+        for messages in rotations:
+            centre = gaps.index(self.best([(messages, gap) for gap in gaps[::2]])[1])
+            near.append([(messages, gap) for gap in gaps[max(0, centre - 1) : centre + 2]])
+        self.play([cap for caps in near for cap in caps])
+        return [self.best(caps) for caps in near]
 
 
 def _legal_messages(messages: Any, scenario: Scenario) -> list[int]:

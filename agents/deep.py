@@ -35,6 +35,7 @@ from blockenv.scenarios import Scenario
 WEIGHTS = "policy.pt"
 _NEVER = 10**12  # episodes or updates between two lines of stable-baselines3's own log
 _TYPICAL_ORDERS = math.log(0.01 * observation.TENURE_DAYS)  # a year, organic
+_USUAL_MARGIN = 0.24  # money a day, to which rewards are brought before `reward_scale`
 _LEAST_WORTH = 0.2  # of the typical customer's, below which nobody counts more
 
 
@@ -59,7 +60,7 @@ class DeepSettings(AgentSettings):
 class PPOSettings(DeepSettings):
     """Settings of PPO."""
 
-    critic_hidden: list[int] = Field(
+    critic_hidden: list[Annotated[int, Field(ge=1)]] = Field(
         default=[128, 128], min_length=1, description="width of the critic's hidden layers"
     )
     rollout: int = Field(default=64, ge=1, description="days of every customer between two updates")
@@ -262,7 +263,7 @@ class PPOAgent(DeepAgent):
         """(N,) what a customer spends unprompted, against the typical one."""
         informed = observation.layout(self.scenario.model_copy(update={"observe": "full"}))["true_worth"]
         worth = np.exp(seen[:, informed.start] - _TYPICAL_ORDERS + seen[:, informed.start + 1])
-        return np.asarray(worth + _LEAST_WORTH)
+        return np.asarray((worth + _LEAST_WORTH) * (self._typical_margin() / _USUAL_MARGIN))
 
     def _weigh(self, seen: Observation) -> Observation:
         """Money against the customer's own worth, so that one critic fits small and large customers."""
@@ -274,10 +275,14 @@ class PPOAgent(DeepAgent):
 
     def _typical_value(self) -> float:
         """Scaled value of a customer of typical worth: a day's margin times the days to come."""
-        commerce, response = self.scenario.commerce, self.scenario.response
-        margin = 0.01 * commerce.margin * commerce.order_value * math.exp(commerce.order_log_sd**2 / 2)
-        days = 1.0 / (1.0 - self.settings.gamma * (1.0 - response.churn_probability) + 1e-9)
-        return float(self.settings.reward_scale * margin * days)
+        stays = 1.0 - self.scenario.response.churn_probability
+        margin = _USUAL_MARGIN if self.settings.informed_critic else self._typical_margin()
+        return float(self.settings.reward_scale * margin / (1.0 - self.settings.gamma * stays + 1e-9))
+
+    def _typical_margin(self) -> float:
+        """What a customer of typical worth brings a day, unprompted, money."""
+        commerce = self.scenario.commerce
+        return float(0.01 * commerce.margin * commerce.order_value * math.exp(commerce.order_log_sd**2 / 2))
 
     def _make_model(self, env: VecEnvAdapter) -> BaseAlgorithm:
         settings: PPOSettings = self.settings

@@ -4,27 +4,25 @@ Caps are tuned for the groups that the covariates suggest; a regression then pre
 customer, and everybody gets the best. It learns from training customers alone, and never from hidden segments.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from agents.agent import Monitor, training_seed
-from agents.caps import FOREVER, GAPS, CapSettings, FrequencyCap, Rotation, TuningSettings
+from agents.caps import FOREVER, GAPS, Cap, CapSettings, FrequencyCap, Rotation, TuningSettings
 from agents.rules import Actions, Mask, Observation, finite
 from blockenv import population
 from blockenv.rollout import play
-
-Cap = tuple[list[int], int]
 
 
 class PersonalSettings(TuningSettings):
     """How the caps are tuned and assigned."""
 
-    customers: int = Field(default=384, ge=8, description="training customers that a group's cap is tuned on")
+    customers: int = Field(default=512, ge=8, description="training customers that a group's cap is tuned on")
     days: int = Field(default=364, ge=1, description="days played while tuning")
-    judges: int = Field(default=2048, ge=32, description="training customers the assignment is learned from")
+    judges: int = Field(default=4096, ge=32, description="training customers the assignment is learned from")
     judged_days: int = Field(default=728, ge=1, description="days they are served")
     ridge: float = Field(default=30.0, gt=0, description="customers' worth of doubt that caps differ in value")
 
@@ -33,6 +31,7 @@ class PersonalCap(Rotation):
     """Messages in rotation and a gap in days, by a customer's covariates."""
 
     Settings = PersonalSettings
+    learns: ClassVar[bool] = True  # who gets which cap depends on the training customers
 
     def __init__(self, scenario: Any, settings: Any = None) -> None:
         super().__init__(scenario, settings)
@@ -63,12 +62,9 @@ class PersonalCap(Rotation):
         hints = self._hints(training_seed(seed, 2), np.arange(16 * settings.customers))
         plain = CapSettings(customers=settings.customers, days=settings.days, messages=settings.messages)
         found: list[Cap] = [([], FOREVER)]
-        for group in [None, *range(hints.shape[1])]:
-            members = np.flatnonzero(hints.argmax(axis=1) == group) if group is not None else np.arange(len(hints))
-            if len(members) < 8:
-                continue
+        for group in (None, *range(hints.shape[1])):
             cap = FrequencyCap(self.scenario, plain)
-            cap.tuned_on = members[: settings.customers]
+            cap.tuned_on = _clearest(hints, group)[: settings.customers]
             cap.fit(seed, monitor)
             found += [(cap.messages, gap) for gap in _around(cap.gap)] if cap.messages else []
         self.caps = [cap for place, cap in enumerate(found) if cap not in found[:place]]
@@ -112,6 +108,14 @@ class PersonalCap(Rotation):
         hints = np.asarray(hints, np.float64)
         first, second = np.triu_indices(hints.shape[1])
         return np.concatenate([np.ones((len(hints), 1)), hints, hints[:, first] * hints[:, second]], axis=1)
+
+
+def _clearest(hints: Observation, group: int | None) -> NDArray[np.int64]:
+    """Customers in the order in which their covariates point to a group rather than to any other; all for None."""
+    if group is None or hints.shape[1] == 1:
+        return np.arange(len(hints))
+    contrast = hints[:, group] - np.delete(hints, group, axis=1).max(axis=1)
+    return np.argsort(-contrast, kind="stable")
 
 
 def _around(gap: int) -> list[int]:

@@ -82,6 +82,7 @@ def play(
     days: int | None = None,
     first_customer: int = 0,
     batch: int = 4096,
+    compact: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Result:
     """Serve `customers` for `days` under `policy`.
@@ -93,6 +94,7 @@ def play(
         customers: how many, numbered from `first_customer` on; or the numbers themselves, (N,) int64.
         days: the scenario's evaluation window by default.
         batch: customers at a time; results do not depend on it, unless the policy flips coins.
+        compact: leave the dead out of the batch from time to time; a policy that knows its rows by place says False.
         progress: called with the number of customer-days just finished.
 
     Raises:
@@ -118,7 +120,7 @@ def play(
         numbers = everybody[start : start + batch].astype(np.int64)
         cohort = Cohort(world, np.full(len(numbers), seed, np.uint64), numbers)
         rng = policy_generator(seed, int(numbers[0]))
-        parts.append((_play_batch(policy, cohort, days, rng, progress), len(numbers)))
+        parts.append((_play_batch(policy, cohort, days, rng, compact, progress), len(numbers)))
     return _join(parts)
 
 
@@ -146,6 +148,7 @@ def _play_batch(
     cohort: Cohort,
     days: int,
     rng: np.random.Generator,
+    compact: bool,
     progress: Callable[[int], None] | None,
 ) -> Result:
     world, size, channels = cohort.scenario, len(cohort), len(cohort.scenario.channels)
@@ -159,7 +162,7 @@ def _play_batch(
     factor = 1.0
     for day in range(days):
         alive = cohort.state.alive
-        if day % _COMPACT_EVERY == 0 and alive.mean() < 0.8:
+        if compact and day % _COMPACT_EVERY == 0 and alive.mean() < 0.8:
             cohort.keep(alive)
             index = index[alive]
             alive = cohort.state.alive

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scripts.cli import bar, command, console, say
+from scripts.cli import bar, command, console, say, table
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -54,7 +54,9 @@ def benchmark(
             ) from None
     boards = leaderboard.boards(rows, folder)
     for board in boards:
-        console.print(_table(board))
+        title = f"{board.scenario}: {board.customers:,} held-out customers, {board.days:,} days"
+        rows_of = [leaderboard.cells_of(entry) for entry in board.entries]
+        console.print(table(title, leaderboard.header(), rows_of))
     write_whole(folder / "leaderboard.md", leaderboard.markdown(boards, plan.title).encode())
     write_whole(folder / "leaderboard.csv", leaderboard.csv_text(boards).encode())
     say(
@@ -98,19 +100,6 @@ def _watcher(progress: Any, title: str, total: int, done: int) -> Any:
             progress.update(self._task, completed=self._done, note=f"running {', '.join(self._running) or 'nothing'}")
 
     return Shown()
-
-
-def _table(board: Any) -> Any:
-    from rich.table import Table
-
-    from benchmarks.leaderboard import cells_of, header
-
-    table = Table(title=f"{board.scenario}: {board.customers:,} held-out customers, {board.days:,} days")
-    for name in header():
-        table.add_column(name, justify="left" if name == "agent" else "right")
-    for entry in board.entries:
-        table.add_row(*cells_of(entry))
-    return table
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -17,6 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column, Table
 
 _PIPED_WIDTH = 200  # columns; a table in a file is not cut to a window that nobody has
 # Taken when a command is imported: the window of a terminal may change later, whether there is one does not.
@@ -69,10 +70,36 @@ def bar() -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
+        # In a narrow window the note gives way, not the figures.
+        TextColumn("{task.fields[note]}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
+        expand=True,
         console=console,
         disable=not console.is_terminal,
     )
+
+
+def table(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table of as many columns as the window has room for; what is left out is said below it.
+
+    Columns whose cells begin with a letter stand left, those of numbers right.
+    """
+    columns = [(name, [row[place] for row in rows]) for place, name in enumerate(names)]
+    room, shown = console.width - 1, 0
+    for name, cells in columns:
+        # Titles may be broken between words, cells not.
+        room -= 3 + max(map(len, [*name.split(), *cells]), default=0)
+        if room < 0 and shown > 1:
+            break
+        shown += 1
+    left_out = ", ".join(names[shown:])
+    found = Table(title=title, caption=f"no room for: {left_out}" if left_out else None)
+    for name, cells in columns[:shown]:
+        words = any(cell[:1].isalpha() for cell in cells)
+        longest = max(map(len, [*name.split(), *cells]), default=0)
+        found.add_column(name, justify="left" if words else "right", min_width=longest)
+    for row in rows:
+        found.add_row(*(escape(cell) for cell in row[:shown]))
+    return found
 
 
 def _one_line(error: BaseException) -> str:

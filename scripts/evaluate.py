@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from benchmarks.statistics import Estimate
     from blockenv import Result, Scenario
 
-from scripts.cli import bar, command, console, say
+from scripts.cli import bar, command, console, say, table
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -60,39 +60,43 @@ def _all_customers(results: "Mapping[str, Result]", name: str, scenario: "Scenar
 
     customers = len(results[name].value)
     title = f"{name} on {scenario.name}: {customers:,} held-out customers, {scenario.evaluation_days:,} days"
-    table = _table(title, "", "CLV", "over silence", "over cap", "messages a week", "blocks per 1,000")
+    rows = []
     for player, result in results.items():
         value, messages = mean_estimate(result.value[None]), int(result.messages.sum())
-        table.add_row(
-            player,
-            f"{value.mean:.2f} [{value.low:.2f}, {value.high:.2f}]",
-            _over(results, player, "silence"),
-            _over(results, player, "cap"),
-            f"{7 * messages / result.days.sum():.2f}",
-            f"{1e3 * result.blocks.sum() / messages:.1f}" if messages else "",
+        rows.append(
+            [
+                player,
+                f"{value.mean:.2f} [{value.low:.2f}, {value.high:.2f}]",
+                _over(results, player, "silence"),
+                _over(results, player, "cap"),
+                f"{7 * messages / result.days.sum():.2f}",
+                f"{1e3 * result.blocks.sum() / messages:.1f}" if messages else "",
+            ]
         )
-    return table
+    return table(title, ("agent", "CLV", "over silence", "over cap", "messages a week", "blocks per 1,000"), rows)
 
 
 def _by_segment(results: "Mapping[str, Result]", name: str, scenario: "Scenario") -> Table:
     names = ("segment", "customers", "CLV", "over silence", "over cap", "messages a week", "reach after a year")
-    table, mine = _table("by segment", *names), results[name]
+    mine, rows = results[name], []
     for number, segment in enumerate(scenario.segments):
-        rows = mine.segment == number
-        if rows.sum() < 2:
+        own = mine.segment == number
+        if own.sum() < 2:  # too few for an interval
             continue
         # Of those who had opted in, as on the leaderboard.
-        reach = mine.reach_after_year[:, rows].sum() / max(mine.opted_in[:, rows].sum(), 1)
-        table.add_row(
-            segment.name,
-            f"{rows.sum():,}",
-            f"{mine.value[rows].mean():.2f}",
-            _over(results, name, "silence", number),
-            _over(results, name, "cap", number),
-            f"{7 * mine.messages[rows].sum() / mine.days[rows].sum():.2f}",
-            f"{100 * reach:.0f} %",
+        reach = mine.reach_after_year[:, own].sum() / max(mine.opted_in[:, own].sum(), 1)
+        rows.append(
+            [
+                segment.name,
+                f"{own.sum():,}",
+                f"{mine.value[own].mean():.2f}",
+                _over(results, name, "silence", number),
+                _over(results, name, "cap", number),
+                f"{7 * mine.messages[own].sum() / mine.days[own].sum():.2f}",
+                f"{100 * reach:.0f} %",
+            ]
         )
-    return table
+    return table("by segment", names, rows)
 
 
 def _say_uplift(results: "Mapping[str, Result]", name: str) -> None:
@@ -113,14 +117,6 @@ def _over(results: "Mapping[str, Result]", player: str, other: str, segment: int
     rows = slice(None) if segment is None else results[player].segment == segment
     found = paired_difference(results[player].value[None, rows], results[other].value[None, rows])
     return f"{found.mean:+z.2f} [{found.low:+z.2f}, {found.high:+z.2f}]"
-
-
-def _table(title: str, first: str, *others: str) -> Table:
-    table = Table(title=title)
-    table.add_column(first)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table
 
 
 if __name__ == "__main__":

@@ -26,10 +26,12 @@ from blockenv.scenarios.schema import Channel, Commerce, Response, Segment, Spre
 ROOT = Path(__file__).resolve().parent.parent
 WORLDS = ("Frequency-v0", "Style-v0", "Omnichannel-v0", "Silent-v0")
 SMALL: dict[str, Any] = {
-    "customers": 16,
-    "days": 14,
-    "trial_customers": 16,
-    "trial_days": 14,
+    "customers": 8,
+    "days": 7,
+    "trial_customers": 8,
+    "trial_days": 7,
+    "judges": 32,
+    "judged_days": 7,
     "prices": [0.5, 8.0],
     "steps": 512,
     "envs": 16,
@@ -38,6 +40,7 @@ SMALL: dict[str, Any] = {
     "buffer": 512,
     "warm_up": 64,
     "hidden": [8],
+    "critic_hidden": [8],
     "start": "scratch",
     "critic_first": 0.0,
     "device": "cpu",
@@ -190,7 +193,7 @@ def test_what_cannot_be_read_back_is_an_error_that_names_the_file(name: str, tmp
         kind.load(tmp_path, world)
 
 
-@pytest.mark.parametrize("name", ["greedy", "weekly", "linucb", "lints_priced", "cap", "rfm"])
+@pytest.mark.parametrize("name", ["greedy", "weekly", "linucb", "lints_priced", "cap", "rfm", "personal_cap"])
 @pytest.mark.parametrize("damage", ["missing", "null", "infinite", "text", "another shape"])
 def test_damaged_knowledge_of_rules_and_bandits(name: str, damage: str, tmp_path: Path) -> None:
     agent = trained(name, "Style-v0")
@@ -294,6 +297,7 @@ def test_a_misspelt_setting_is_an_error_that_names_it(name: str) -> None:
         ("ppo", "learning_rate", float("nan")),
         ("ppo", "hidden", []),
         ("ppo", "hidden", [8, 0]),
+        ("ppo", "critic_hidden", [8, -1]),
         ("ppo", "silence", 1.0),
         ("ppo", "gae_lambda", -0.1),
         ("dqn", "explore_to", 2.0),
@@ -429,6 +433,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
         "start": "scratch",
         "critic_first": 0.0,
         "hidden": [16],
+        "critic_hidden": [16],
         "device": "cpu",
     },
     "dqn": {
@@ -442,6 +447,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
         "updates": 4,
         "target_every": 8,
         "hidden": [16],
+        "critic_hidden": [16],
         "device": "cpu",
     },
 }

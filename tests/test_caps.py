@@ -96,16 +96,18 @@ def test_the_tuned_gap_is_the_best_of_all_that_were_tried() -> None:
     agent.fit(0, Kept())
     assert agent.messages == [1]
     assert agent.gap in GAPS
-    best = agent.value(0)
-    assert len(tried) >= 6
-    assert best == max(value for value, _ in tried)
-    again = cap("Frequency-v0", customers=128, days=90, messages=[1])
-    for value, gap in tried:
-        again.gap = int(gap)
-        if gap == FOREVER:
-            again.messages = []
-        assert again.value(0) == value <= best
-        again.messages = [1]
+    others = []
+    for gap in (*GAPS, FOREVER):
+        other = cap("Frequency-v0", customers=128, days=90, messages=[1])
+        other.gap = gap
+        others.append(other)
+    values = dict(zip((*GAPS, FOREVER), values_of(others, agent, 0), strict=True))
+    assert tried
+    assert max(value for value, _ in tried) == values[agent.gap]
+    searched = [*GAPS[::2], FOREVER]
+    assert all(values[gap] <= values[agent.gap] for gap in searched)
+    one_alone = play(agent, agent.scenario, training_seed(0, 2), 128, days=90)
+    assert one_alone.value.mean() == pytest.approx(values[agent.gap], rel=1e-12)
 
 
 def test_tuning_sees_training_customers_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "rollout": 8,
         "batch": 64,
         "hidden": [8],
+        "critic_hidden": [8],
         "start": "scratch",
         "critic_first": 0.25,
         "device": "cpu",

@@ -1,5 +1,6 @@
 """The commands, run as a user runs them: what they print, what they leave behind, and how they end."""
 
+import io
 import json
 import os
 import re
@@ -13,11 +14,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 
 from benchmarks import store
 from benchmarks.curves import read_csv
 from benchmarks.training import Run
 from blockenv.scenarios import SCENARIOS, get, save
+from scripts import cli
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = sorted(
@@ -101,6 +104,24 @@ def test_help_is_at_hand_at_once(name: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage" in done.stdout
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
+
+
+# --- tables ---
+
+
+def test_a_table_leaves_out_whole_columns_rather_than_ends_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["rank", "agent", "over silence", "training s"]
+    rows = [["1-2", "[cap]", "+0.2 [+0.1, +0.3]", "8.8"], ["1-2", "linucb (2 seeds)", "", "12.5"]]
+    for width, missing in ((120, []), (55, ["training s"]), (40, ["over silence", "training s"])):
+        monkeypatch.setattr(cli, "console", Console(width=width, file=io.StringIO()))
+        cli.console.print(cli.table("two agents", names, rows))
+        text = cli.console.file.getvalue()  # type: ignore[attr-defined]
+        assert all(len(line) <= width for line in text.splitlines())
+        assert "…" not in text
+        assert ("no room for" in text) == bool(missing)
+        for place, name in enumerate(names):
+            for row in rows:
+                assert (row[place] in text) == (name not in missing) or not row[place]
 
 
 # --- train ---
@@ -211,13 +232,18 @@ def test_evaluate_compares_with_silence_and_the_cap(ppo: Path) -> None:
 
 def test_evaluate_refuses_what_is_no_run_or_is_damaged(ppo: Path, tmp_path: Path) -> None:
     assert "is no run folder" in refused("evaluate", tmp_path)
-    (tmp_path / "config.yaml").write_bytes((ppo / "config.yaml").read_bytes())
-    assert "has no 'policy' yet" in refused("evaluate", tmp_path)
-    (tmp_path / "policy").mkdir()
-    assert "agent.json: cannot be read as a saved agent" in refused("evaluate", tmp_path)
-    (tmp_path / "policy" / "agent.json").write_bytes((ppo / "policy" / "agent.json").read_bytes())
-    (tmp_path / "policy" / "policy.pt").write_bytes((ppo / "policy" / "policy.pt").read_bytes()[:1000])
-    assert "policy.pt: cannot be read as weights" in refused("evaluate", tmp_path)
+    folder = Run.create(tmp_path, "cap", "Frequency-v0").folder
+    assert "has no 'policy' yet" in refused("evaluate", folder)
+    (folder / "policy").mkdir()
+    (folder / "policy" / "agent.json").write_text("{")
+    assert "agent.json: cannot be read as a saved agent" in refused("evaluate", folder)
+    weights = ppo / "policy" / "policy.pt"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:1000])
+    try:
+        assert "policy.pt: cannot be read as weights" in refused("evaluate", ppo)
+    finally:
+        weights.write_bytes(whole)
 
 
 # --- benchmark ---
@@ -247,6 +273,24 @@ def test_benchmark_makes_the_tables_and_does_nothing_twice(suite: Path, tmp_path
     again = well("benchmark", suite, "--out", out)
     assert "8 done before, 0 to run" in again
     assert [(out / name).read_bytes() for name in ("leaderboard.md", "leaderboard.csv")] == tables
+
+
+def test_a_terminal_is_shown_the_cells_that_are_running(suite: Path, tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    words = [sys.executable, "-m", "scripts.benchmark", str(suite), "--out", str(tmp_path / "out"), "--workers", "1"]
+    environment = {**os.environ, "COLUMNS": "250", "TERM": "xterm"}
+    with subprocess.Popen(words, cwd=ROOT, env=environment, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while piece := os.read(ours, 100_000):
+                shown += piece
+        except OSError:  # how a terminal says that nobody writes to it any more
+            pass
+    os.close(ours)
+    assert process.returncode == 0
+    assert re.search(rb"Tiny.*[0-7]/8.*running (Frequency|Style)-v0 (linucb|cap|silence) seed [01]", shown)
+    assert b"8/8 " in shown
 
 
 def test_benchmark_writes_to_runs_by_default(suite: Path, tmp_path: Path) -> None:

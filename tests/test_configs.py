@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from agents import AGENTS
+from agents import AGENTS, agent_class
 from agents.agent import AgentError
 from benchmarks import configs
 from benchmarks.configs import ConfigError, agent_settings, assignments, read_yaml, suite
@@ -131,10 +131,11 @@ def test_a_change_beats_the_scenario_beats_the_default_beats_the_class(
     content = {"default": {"days": 11, "gap": 12}, "Style-v0": {"gap": 13, "messages": [1]}}
     (tmp_path / "cap.yaml").write_text(yaml.safe_dump(content))
     monkeypatch.setattr(configs, "AGENT_CONFIGS", tmp_path)
+    own = agent_class("cap").Settings().customers
     plain = agent_settings("cap", "Frequency-v0")
-    assert (plain.customers, plain.days, plain.gap, plain.messages) == (1024, 11, 12, [])
+    assert (plain.customers, plain.days, plain.gap, plain.messages) == (own, 11, 12, [])
     special = agent_settings("cap", "Style-v0")
-    assert (special.customers, special.days, special.gap, special.messages) == (1024, 11, 13, [1])
+    assert (special.customers, special.days, special.gap, special.messages) == (own, 11, 13, [1])
     changed = agent_settings("cap", "Style-v0", {"gap": 14, "customers": 9})
     assert (changed.customers, changed.days, changed.gap, changed.messages) == (9, 11, 14, [1])
     # The file is the agent's of that name, not of one that is given by its import path.

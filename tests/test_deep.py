@@ -31,6 +31,7 @@ SMALL: dict[str, Any] = {
     "buffer": 512,
     "warm_up": 64,
     "hidden": [8],
+    "critic_hidden": [8],
     "start": "scratch",
     "critic_first": 0.0,
     "device": "cpu",

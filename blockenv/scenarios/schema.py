@@ -309,7 +309,7 @@ class Scenario(Record):
         "standard deviation of the covariates that hint at the segment (one for each, signal 1)",
         "ASSUMED",
         "a sensitivity axis",
-        default=0.7,
+        default=0.5,
         ge=0,
         le=100,
     )
