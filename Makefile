@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SUITE ?= configs/suites/quick.yaml
+OUT ?= runs/$(basename $(notdir $(SUITE)))
 
 .PHONY: help leaderboard test check
 
@@ -12,7 +13,7 @@ help:
 	@echo "make check         set up, then lint, types and import contracts"
 
 leaderboard: $(VENV)/ready
-	$(BIN)/python -m scripts.benchmark $(SUITE)
+	$(BIN)/python -m scripts.benchmark $(SUITE) --out $(OUT)
 
 test: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -W error -n auto -q

@@ -21,10 +21,10 @@ from stable_baselines3.common.logger import Logger
 from agents import checkpoints
 from agents.agent import AgentError, AgentSettings, Monitor, Unwatched, load_record, save_record, training_seed
 from agents.algorithms import BatchedDQN, BatchedPPO
-from agents.caps import FrequencyCap
+from agents.caps import CapSettings, FrequencyCap, Rotation
 from agents.imitation import imitate
 from agents.networks import ActionLayout, draw_rows
-from agents.personal import PersonalCap
+from agents.personal import PersonalCap, PersonalSettings
 from agents.policies import FactoredActorCriticPolicy, FactoredDQNPolicy
 from agents.rules import Actions, Mask, Observation
 from agents.vec_env import VecEnvAdapter
@@ -76,6 +76,7 @@ class PPOSettings(DeepSettings):
         pattern="^(personal_cap|cap|scratch)$",
         description="begin as a tuned rule, or knowing nothing",
     )
+    start_customers: int = Field(default=256, ge=8, description="training customers the rule to begin as is tuned on")
     critic_first: float = Field(
         default=0.1, ge=0, lt=1, description="share of the steps in which only the critic learns"
     )
@@ -241,10 +242,14 @@ class PPOAgent(DeepAgent):
             return np.asarray(draw_rows(th.softmax(logits, 1), uniform).cpu().numpy())
 
     def _prepare(self, seed: int) -> None:
-        if self.settings.start != "scratch":
-            rule = PersonalCap(self.scenario) if self.settings.start == "personal_cap" else FrequencyCap(self.scenario)
-            rule.fit(seed, Unwatched())
-            imitate(self.policy, rule, seed)
+        if self.settings.start == "scratch":
+            return
+        customers = self.settings.start_customers
+        rule: Rotation = FrequencyCap(self.scenario, CapSettings(customers=customers))
+        if self.settings.start == "personal_cap":
+            rule = PersonalCap(self.scenario, PersonalSettings(customers=customers, judges=8 * customers))
+        rule.fit(seed, Unwatched())
+        imitate(self.policy, rule, seed)
 
     def _population(self, envs: int | None = None) -> PopulationEnv:
         population = super()._population(envs)

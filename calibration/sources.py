@@ -52,22 +52,6 @@ def figure(name: str, estimate: Estimate | float, unit: str, label: Label, sourc
     return Figure(name, value, low, high, unit, label, source)
 
 
-def figures(folder: Path) -> list[Figure]:
-    """Every figure of every source, read from the data files in `folder`.
-
-    Raises `SourceError` where a file or a column is missing or wrong.
-    """
-    # Here and not above, because these modules stand on this one.
-    from calibration import hillstrom, newsletter, purchases, rees46
-
-    return [
-        *rees46.figures(folder),
-        *hillstrom.figures(folder),
-        *purchases.figures(folder),
-        *newsletter.figures(),
-    ]
-
-
 def read_table(
     path: Path, columns: Sequence[str], numbers: Sequence[str] = (), *, whitespace_separated: bool = False
 ) -> pd.DataFrame:

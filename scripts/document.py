@@ -1,4 +1,4 @@
-"""Write docs/numbers.md, or say whether it is up to date: `python -m scripts.document [--check]`."""
+"""Write docs/numbers.md and the README's leaderboard, or say whether they are fresh: `python -m scripts.document [--check]`."""
 
 import sys
 from pathlib import Path
@@ -10,28 +10,34 @@ from scripts.cli import command, console, errors
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "numbers.md"
+ROOT = Path(__file__).resolve().parents[1]
+PAGE, README = ROOT / "docs" / "numbers.md", ROOT / "README.md"
 
 
 @app.command()
 @command
 def document(
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 if the page is stale.")] = False,
-    out: Annotated[Path, typer.Option(help="The page.", show_default=False)] = PAGE,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 if a page is stale.")] = False,
+    out: Annotated[Path, typer.Option(help="The page of numbers.", show_default=False)] = PAGE,
+    readme: Annotated[Path, typer.Option(help="The README.", show_default=False)] = README,
 ) -> None:
-    """Every number of every scenario, with unit, label and source, as one Markdown page."""
+    """Every number of every scenario as one Markdown page, and the committed quick leaderboard in the README."""
     from agents.agent import write_whole
     from benchmarks.document import COMMAND, page
+    from benchmarks.readme import with_leaderboard
 
-    text = page()
-    if not check:
-        write_whole(out, text.encode())
-        console.print(f"wrote {out}", soft_wrap=True)
-    elif not out.exists() or out.read_text(encoding="utf-8") != text:
-        errors.print(f"{out} is stale: run `{COMMAND}`", soft_wrap=True)
+    stale = False
+    for path, text in ((out, page()), (readme, with_leaderboard(readme.read_text(encoding="utf-8")))):
+        if not check:
+            write_whole(path, text.encode())
+            console.print(f"wrote {path}", soft_wrap=True)
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            errors.print(f"{path} is stale: run `{COMMAND}`", soft_wrap=True)
+            stale = True
+        else:
+            console.print(f"{path} is up to date", soft_wrap=True)
+    if stale:
         sys.exit(1)
-    else:
-        console.print(f"{out} is up to date", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from calibration.figures import figures
 from calibration.sources import (
     Estimate,
     SourceError,
     figure,
-    figures,
     log_moments,
     normal_estimate,
     positive_estimate,

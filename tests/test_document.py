@@ -9,9 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.document import Entry, entries, fields, page, table
+from benchmarks.readme import with_leaderboard
 from blockenv.scenarios import SCENARIOS, Channel, Scenario, Segment
 from blockenv.scenarios.schema import Label, Provenance
-from scripts.document import PAGE, app
+from scripts.document import PAGE, README, app
 
 LISTED = ("channels", "styles", "segments")
 
@@ -137,17 +138,29 @@ def test_the_committed_page_is_fresh() -> None:
 
 
 def test_check_refuses_a_stale_or_missing_page_and_writes_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "numbers.md"
-    missing = CliRunner().invoke(app, ["--check", "--out", str(path)])
+    path, readme = tmp_path / "numbers.md", tmp_path / "README.md"
+    readme.write_text(README.read_text(encoding="utf-8"), encoding="utf-8")
+    where = ["--out", str(path), "--readme", str(readme)]
+    missing = CliRunner().invoke(app, ["--check", *where])
     assert missing.exit_code == 1
     assert not path.exists()
     path.write_text("old", encoding="utf-8")
-    stale = CliRunner().invoke(app, ["--check", "--out", str(path)])
+    stale = CliRunner().invoke(app, ["--check", *where])
     assert stale.exit_code == 1
     assert "stale: run `python -m scripts.document`" in stale.output
     assert path.read_text(encoding="utf-8") == "old"
-    assert CliRunner().invoke(app, ["--out", str(path)]).exit_code == 0
-    assert CliRunner().invoke(app, ["--check", "--out", str(path)]).exit_code == 0
+    assert CliRunner().invoke(app, where).exit_code == 0
+    assert CliRunner().invoke(app, ["--check", *where]).exit_code == 0
+
+
+def test_the_readme_shows_the_committed_leaderboard(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(README.read_text(encoding="utf-8").replace("| silence |", "| nobody |"), encoding="utf-8")
+    stale = CliRunner().invoke(app, ["--check", "--readme", str(readme)])
+    assert stale.exit_code == 1
+    assert "stale" in stale.output
+    with pytest.raises(ValueError, match="expected the marks"):
+        with_leaderboard("no marks here")
 
 
 def _shared_defaults(text: str) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from blockenv.scenarios import SCENARIOS, Channel, Record, Scenario, Style
 from blockenv.scenarios.schema import Bond, Calendar, Commerce, Fatigue, Response, Spread
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "README.md"]
 MODEL = (ROOT / "docs" / "model.md").read_text(encoding="utf-8")
 RECORDS: dict[str, type[Record]] = {
     "channels": Channel,

@@ -1,4 +1,4 @@
-"""Everything that docs/usage.md tells readers to run is run here, in an empty folder, in the order of the page."""
+"""Everything that README.md and docs/usage.md tell readers to run is run here, page by page, in an empty folder."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "usage.md"
+PAGES = {page.name: page for page in (ROOT / "README.md", ROOT / "docs" / "usage.md")}
 MOST_NOT_RUN = 2
 _FENCE = re.compile(r"(?:^<!-- (?P<note>[^\n]*?) -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.M | re.S)
 
@@ -36,15 +36,15 @@ def blocks(text: str) -> list[Block]:
     return found
 
 
-BLOCKS = blocks(PAGE.read_text(encoding="utf-8"))
-SHELL = [block for block in BLOCKS if block.language == "bash" and block.not_run is None]
+BLOCKS = {name: blocks(page.read_text(encoding="utf-8")) for name, page in PAGES.items()}
+every_page = pytest.mark.parametrize("page", PAGES)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def folder(page: str, tmp_path: Path) -> Path:
     """An empty folder with the files that the page shows."""
-    path = tmp_path_factory.mktemp("usage")
-    for block in BLOCKS:
+    path = tmp_path
+    for block in BLOCKS[page]:
         if block.file is not None:
             (path / block.file).write_text(block.code, encoding="utf-8")
     return path
@@ -63,34 +63,53 @@ def run(command: list[str], folder: Path, where: str) -> str:
     return done.stdout
 
 
-def test_python_blocks_run_one_after_the_other(folder: Path) -> None:
+@every_page
+def test_python_blocks_run_one_after_the_other(page: str, folder: Path) -> None:
     lines: list[str] = []
-    for block in BLOCKS:
+    for block in BLOCKS[page]:
         if block.language == "python" and block.not_run is None and block.file is None:
             lines += [""] * (block.line - 1 - len(lines)) + block.code.splitlines()
     assert lines
-    script = folder / "usage_page.py"  # blank lines between the blocks: a traceback gives the line of the page
+    script = folder / "page.py"  # blank lines between the blocks: a traceback gives the line of the page
     script.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    assert "a customer over silence in half a year" in run([sys.executable, str(script)], folder, PAGE.name)
+    printed = run([sys.executable, str(script)], folder, page)
+    assert ("a customer over silence in half a year" if page == "usage.md" else "(4096, 136)") in printed
 
 
-def test_shell_blocks_run_one_after_the_other(folder: Path) -> None:
+@every_page
+def test_shell_blocks_run_one_after_the_other(page: str, folder: Path) -> None:
     # One test, as blocks build on what the ones before them left, and parallel runs tear tests apart.
-    assert SHELL
-    for block in SHELL:
-        run(["bash", "-euo", "pipefail", "-c", block.code], folder, f"line {block.line} of {PAGE.name}")
+    shell = [block for block in BLOCKS[page] if block.language == "bash" and block.not_run is None]
+    assert shell
+    for block in shell:
+        run(["bash", "-euo", "pipefail", "-c", block.code], folder, f"line {block.line} of {page}")
 
 
-def test_hardly_any_block_is_left_out() -> None:
-    left_out = [block for block in BLOCKS if block.not_run is not None]
+@every_page
+def test_hardly_any_block_is_left_out(page: str) -> None:
+    left_out = [block for block in BLOCKS[page] if block.not_run is not None]
     assert len(left_out) <= MOST_NOT_RUN
     assert all(block.not_run for block in left_out)
 
 
-def test_every_block_says_what_it_is() -> None:
-    assert {block.language for block in BLOCKS} <= {"python", "bash", "yaml"}
-    assert all(block.file for block in BLOCKS if block.language == "yaml")
-    assert PAGE.read_text(encoding="utf-8").count("```") == 2 * len(BLOCKS)
+@every_page
+def test_every_block_says_what_it_is(page: str) -> None:
+    assert {block.language for block in BLOCKS[page]} <= {"python", "bash", "yaml"}
+    assert all(block.file for block in BLOCKS[page] if block.language == "yaml")
+    assert PAGES[page].read_text(encoding="utf-8").count("```") == 2 * len(BLOCKS[page])
+
+
+def test_the_two_commands_of_the_readme(tmp_path: Path) -> None:
+    ready = Path(sys.prefix) / "ready"
+    if not ready.exists():
+        pytest.skip("this virtual environment was not made by make, so make would build one for minutes")
+    suite = tmp_path / "tiny.yaml"
+    suite.write_text("title: Tiny\nscenarios: [Frequency-v0]\nagents: [silence, random]\ncustomers: 16\ndays: 7\n")
+    make = ["make", "-C", str(ROOT), "-o", str(ready), f"VENV={sys.prefix}"]  # -o: the environment is not made anew
+    made = [*make, "leaderboard", f"SUITE={suite}", f"OUT={tmp_path / 'out'}"]
+    assert "Frequency-v0" in run(made, tmp_path, "make leaderboard")
+    told = run([*make, "-n", "test"], tmp_path, "make test")
+    assert "pytest -W error" in told
 
 
 def test_notes_are_read() -> None:
