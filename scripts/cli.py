@@ -46,6 +46,11 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: a library stopped while it was writing may stumble over its own clean-up."""
+    return error is not None and (isinstance(error, KeyboardInterrupt) or interrupted(error.__context__))
+
+
 def say(text: str) -> None:
     """A line of plain words, never broken or coloured."""
     console.print(escape(text), highlight=False, soft_wrap=True)

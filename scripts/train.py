@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from scripts.cli import bar, calm_threads, command, console, say
+from scripts.cli import bar, calm_threads, command, console, interrupted, say
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -88,7 +88,9 @@ def train(
         run.show = _shown(progress, run.config.agent)
         try:
             final = run.train()
-        except KeyboardInterrupt:
+        except BaseException as error:
+            if not interrupted(error):
+                raise
             raise KeyboardInterrupt(f"go on with: python -m scripts.train --resume {run.folder}") from None
     say(
         f"validation CLV {final['eval/mean_reward']:.2f}, over silence {final['eval/over_silence']:+.2f} "

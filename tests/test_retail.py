@@ -164,12 +164,8 @@ def test_differences_name_the_field() -> None:
 
 
 def test_the_command_names_what_is_missing(tmp_path: Path) -> None:
-    import typer
+    from scripts.derive_retail import app
 
-    from scripts.derive_retail import main
-
-    app = typer.Typer()
-    app.command()(main)
     result = CliRunner().invoke(app, [str(tmp_path)])
     assert result.exit_code == 2
     assert "rees46" in result.output

@@ -338,7 +338,7 @@ def test_attempts_that_cannot_arrive_cost_an_annuity() -> None:
 @pytest.mark.parametrize("name", ["customers", "days", "batch"])
 def test_counts_below_one_are_named(name: str) -> None:
     counts: dict[str, Any] = {"customers": 3, "days": 3, "batch": 3, name: 0}
-    with pytest.raises(ValueError, match=f"{name}: 0 is below 1"):
+    with pytest.raises(ValueError, match=f"{name}: .*expected a"):
         play(Silence(), "Frequency-v0", **counts)
 
 
