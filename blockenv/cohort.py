@@ -16,6 +16,7 @@ from blockenv.dynamics import Array, Outcome, State, Traits
 from blockenv.history import History
 from blockenv.scenarios.schema import Scenario
 
+_RESERVE = 4  # customers of a row drawn ahead: a draw has a price of its own, so few draws of many are cheap
 GENERATION = 2**32  # the customer who follows customer k in the same row is k + GENERATION
 
 
@@ -55,8 +56,8 @@ class Cohort:
         self._space = noise.workspace(len(customer), len(scenario.channels))
         self.customer = np.array(customer, np.int64)
         self.traits, self.state, self.log, self._key = self._arrivals(seed, self.customer)
-        self._reserve: _Arrivals | None = None  # the next customer of every row, drawn together when first needed
-        self._spent = np.zeros(len(customer), bool)
+        self._reserve: _Arrivals | None = None  # the next customers of every row, drawn together when needed
+        self._used = np.zeros(len(customer), np.int64)  # of each row's reserve
         self._legal: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
@@ -75,17 +76,19 @@ class Cohort:
         """Put the next customer of its queue into each of `rows` (N,) bool, in place."""
         index = np.flatnonzero(rows)
         if self._reserve is None:
-            self._reserve = self._arrivals(self._seed, self.customer + GENERATION)
-            self._spent[:] = False
-        elif self._spent[index].any():
+            everybody = np.arange(len(self))
+            self._reserve = self._followers(everybody)
+            self._used[:] = 0
+        elif (self._used[index] >= _RESERVE).any():
             # A draw costs the same for one customer as for a hundred, so everybody who has been used is redrawn.
-            again = np.flatnonzero(self._spent)
-            arrivals = self._arrivals(self._seed[again], self.customer[again] + GENERATION)
-            _place(self._reserve, arrivals, again, np.arange(len(again)))
-            self._spent[again] = False
-        _place((self.traits, self.state, self.log, self._key), self._reserve, index, index)
+            again = np.flatnonzero(self._used)
+            places = np.concatenate([again + number * len(self) for number in range(_RESERVE)])
+            _place(self._reserve, self._followers(again), places, np.arange(len(places)))
+            self._used[again] = 0
+        source = index + len(self) * self._used[index]
+        _place((self.traits, self.state, self.log, self._key), self._reserve, index, source)
         self.customer[index] += GENERATION
-        self._spent[index] = True
+        self._used[index] += 1
         self._refresh_legal(rows)
 
     def restart(self, rows: NDArray[np.bool_], seed: NDArray[np.uint64], customer: NDArray[np.int64]) -> None:
@@ -105,7 +108,7 @@ class Cohort:
         self.customer, self._seed, self._key = self.customer[index], self._seed[index], self._key[index]
         self._row = np.arange(len(index))
         self._space = noise.workspace(len(index), len(self.scenario.channels))
-        self._reserve, self._legal, self._spent = None, None, np.zeros(len(index), bool)
+        self._reserve, self._legal, self._used = None, None, np.zeros(len(index), np.int64)
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Everything that `restore` needs, as copies of plain arrays."""
@@ -160,6 +163,12 @@ class Cohort:
         yield from (("traits", name, getattr(self.traits, name)) for name in Traits._fields)
         yield from (("state", name, getattr(self.state, name)) for name in State._fields)
         yield from (("log", name, getattr(self.log, name)) for name in History._fields)
+
+    def _followers(self, rows: NDArray[np.intp]) -> "_Arrivals":
+        """The next customers of `rows` (M,): first the next of each, then the one after, (_RESERVE x M)."""
+        generations = np.repeat(np.arange(1, _RESERVE + 1), len(rows))
+        customer = np.tile(self.customer[rows], _RESERVE) + GENERATION * generations
+        return self._arrivals(np.tile(self._seed[rows], _RESERVE), customer)
 
     def _arrivals(self, seed: NDArray[np.uint64], customer: NDArray[np.int64]) -> "_Arrivals":
         traits = population.draw(self.scenario, seed, customer, self._dtype)
