@@ -158,8 +158,10 @@ def today(rules: Rules, traits: Traits, day: Array) -> Today:
     kind = traits.ideal_load.dtype
     date = day + traits.joined
     weekend = xp.astype(date % 7 >= 5, kind)
-    drifted = xp.astype(xp.where(day < rules.drift_days, day, rules.drift_days), kind)
-    drift = drifted * (rules.tolerance_drift / rules.drift_days)
+    drift = weekend * 0.0
+    if rules.tolerance_drift != 0.0:
+        drifted = xp.astype(xp.where(day < rules.drift_days, day, rules.drift_days), kind)
+        drift = drifted * (rules.tolerance_drift / rules.drift_days)
     if rules.season == 0.0:
         return Today(weekend, weekend * 0.0 + 1.0, drift)
     angle = xp.astype(date % 364, kind) * (2.0 * 3.141592653589793 / 364.0)

@@ -283,9 +283,10 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
         self._limit[done] = self._horizon
         _overwrite(seen, done, self._laid_out(self.cohort.observe(done)))
         fresh: Info = {}
+        gone = np.flatnonzero(done)
         for name in _OUTCOMES:  # a reset has no outcome
             values = info[name].copy()
-            values[done] = 0
+            values[gone] = 0
             fresh[name], fresh[f"_{name}"] = values, info[f"_{name}"] & ~done
         fresh.update(self._state_info())
         return {
@@ -300,10 +301,11 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
         """What happened (in `rows`; None for all) and how everybody is now."""
         info: Info = {}
         everybody = _everybody(self.num_envs)
+        idle = None if rows is None else np.flatnonzero(~rows)  # few: cheaper by number than by mask
         for name, field in _OUTCOMES.items():
             values = getattr(outcome, field).T  # made by this step and kept by nobody else
             if rows is not None:
-                values[~rows] = 0
+                values[idle] = 0
             info[name], info[f"_{name}"] = values, everybody if rows is None else rows.copy()
         info.update(self._state_info())
         return info
