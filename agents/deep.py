@@ -206,10 +206,14 @@ class DeepAgent:
     def _prepare(self, seed: int) -> None:
         """What is done to the policy before the first step."""
 
+    def _training_world(self) -> Scenario:
+        """The scenario as it is observed while learning."""
+        return self.scenario.model_copy(update={"observe": "log"})
+
     def _population(self, envs: int | None = None) -> PopulationEnv:
         return PopulationEnv(
             num_envs=envs or self.settings.envs,
-            scenario=self.scenario.model_copy(update={"observe": "log"}),
+            scenario=self._training_world(),
             autoreset_mode=AutoresetMode.SAME_STEP,
             reward=self.settings.reward,
             stagger=True,
@@ -232,6 +236,11 @@ class PPOAgent(DeepAgent):
 
     Settings = PPOSettings
 
+    def __init__(self, scenario: Scenario, settings: Any = None) -> None:
+        super().__init__(scenario, settings)
+        self._informed = scenario.model_copy(update={"observe": "full"})
+        self._worth_columns = observation.layout(self._informed)["true_worth"]
+
     def act(self, seen: Observation, mask: Mask, rng: np.random.Generator) -> Actions:
         """Draw from the policy, or take its mode if `settings.sample` is off."""
         with th.no_grad():
@@ -251,23 +260,13 @@ class PPOAgent(DeepAgent):
         rule.fit(seed, Unwatched())
         imitate(self.policy, rule, seed)
 
-    def _population(self, envs: int | None = None) -> PopulationEnv:
-        population = super()._population(envs)
-        if not self.settings.informed_critic:
-            return population
-        informed = self.scenario.model_copy(update={"observe": "full"})
-        return PopulationEnv(
-            num_envs=population.num_envs,
-            scenario=informed,
-            autoreset_mode=AutoresetMode.SAME_STEP,
-            reward=self.settings.reward,
-            stagger=True,
-        )
+    def _training_world(self) -> Scenario:
+        return self._informed if self.settings.informed_critic else super()._training_world()
 
     def _worth(self, seen: Observation) -> Observation:
         """(N,) what a customer spends unprompted, against the typical one."""
-        informed = observation.layout(self.scenario.model_copy(update={"observe": "full"}))["true_worth"]
-        worth = np.exp(seen[:, informed.start] - _TYPICAL_ORDERS + seen[:, informed.start + 1])
+        orders, value = seen[:, self._worth_columns].T
+        worth = np.exp(orders - _TYPICAL_ORDERS + value)
         return np.asarray((worth + _LEAST_WORTH) * (self._typical_margin() / _USUAL_MARGIN))
 
     def _weigh(self, seen: Observation) -> Observation:
