@@ -22,8 +22,8 @@ AGENTS: dict[str, str] = {
     "lints": "agents.bandits:LinTS",
     "linucb_priced": "agents.bandits:PricedLinUCB",
     "lints_priced": "agents.bandits:PricedLinTS",
-    "dqn": "agents.deep:DQNAgent",
-    "ppo": "agents.deep:PPOAgent",
+    "dqn": "agents.dqn:DQNAgent",
+    "ppo": "agents.ppo:PPOAgent",
 }
 
 

@@ -12,17 +12,15 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from blockenv.scenarios import Scenario
+from blockenv.scenarios import Record, Scenario
 
 Metrics = Mapping[str, float]
 
 
-class AgentSettings(BaseModel):
-    """The numbers of an agent: frozen, and strict about names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+class AgentSettings(Record):
+    """The numbers of an agent: frozen, and strict about names and numbers."""
 
 
 class AgentError(ValueError):

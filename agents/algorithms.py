@@ -19,6 +19,7 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents.n_step import Stretches
 from agents.networks import draw_rows
 from agents.policies import FactoredDQNPolicy
 from agents.vec_env import VecEnvAdapter
@@ -66,8 +67,6 @@ class BatchedPPO(_EpisodeRecords, PPO):
             happened to stay. The same expectation without the coin flip, which costs a whole lifetime's value
             and so drowns the effect of a message; needs ``info["churn_probability"]``.
         emphasis: how much each row's advantages count, ``(M,)`` from observations ``(M, d)``.
-        critic_first: steps of single rows during which only the critic learns, so that an actor which is good
-            from the start is not spoiled by a critic that knows nothing.
         kwargs: as in ``PPO``.
     """
 
@@ -78,12 +77,10 @@ class BatchedPPO(_EpisodeRecords, PPO):
         *,
         expected_churn: bool = False,
         emphasis: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
-        critic_first: int = 0,
         **kwargs: Any,
     ) -> None:
         self.expected_churn = expected_churn
         self._emphasis = emphasis
-        self.critic_first = critic_first
         super().__init__(policy, env, **kwargs)
 
     def collect_rollouts(
@@ -143,16 +140,6 @@ class BatchedPPO(_EpisodeRecords, PPO):
         leaving[rows] = 0.0
         return leaving
 
-    def train(self) -> None:
-        """Update from the buffer; the actor stands still during the first ``critic_first`` steps."""
-        actor = [*self.policy.mlp_extractor.policy_net.parameters(), *self.policy.action_net.parameters()]
-        learns = self.num_timesteps > self.critic_first
-        for parameter in actor:
-            parameter.requires_grad_(learns)
-        super().train()
-        for parameter in actor:
-            parameter.requires_grad_(True)
-
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_emphasis"]
 
@@ -195,13 +182,40 @@ class BatchedDQN(_EpisodeRecords, DQN):
             raise ValueError(f"exploration_silence is {exploration_silence}, expected a number from 0 to 1")
         if kwargs.get("gradient_steps", 1) < 0:
             raise ValueError(f"gradient_steps is {kwargs['gradient_steps']}, expected 0 or more")
-        if expected_churn and kwargs.get("n_steps", 1) > 1:
-            raise ValueError(f"n_steps is {kwargs['n_steps']}, expected 1 with expected_churn")
         self.exploration_silence = exploration_silence
         self.expected_churn = expected_churn
+        self.stretches: Stretches | None = None
         super().__init__(policy, env, **{"train_freq": 1} | kwargs)
 
+    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
+        """Update from the buffer by double Q-learning (van Hasselt et al. 2016) and squared errors.
+
+        Not the original's Huber loss: it forgives large errors, and a block is a rare and large loss.
+        """
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        losses = []
+        for _ in range(gradient_steps):
+            data = self.replay_buffer.sample(batch_size)  # type: ignore[union-attr]
+            discounts = self.gamma if data.discounts is None else data.discounts
+            with th.no_grad():
+                best = self.q_net(data.next_observations).argmax(1, keepdim=True)
+                follows = self.q_net_target(data.next_observations).gather(1, best)
+                target = data.rewards + (1.0 - data.dones) * discounts * follows
+            values = self.q_net(data.observations).gather(1, data.actions.long())
+            loss = th.nn.functional.mse_loss(values, target)
+            self.policy.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            th.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+            self.policy.optimizer.step()
+            losses.append(loss.detach())
+        self._n_updates += gradient_steps
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/loss", float(th.stack(losses).mean()) if losses else 0.0)
+
     def _setup_model(self) -> None:
+        if self.expected_churn:
+            self.stretches, self.n_steps = Stretches(self.n_steps, self.gamma), 1
         # The original saves the class it chose itself and then warns on loading that somebody has chosen it.
         if self.n_steps > 1 and self.replay_buffer_class is NStepReplayBuffer:
             self.replay_buffer_class = None
@@ -269,8 +283,17 @@ class BatchedDQN(_EpisodeRecords, DQN):
             return
         next_obs = new_obs.copy()
         next_obs[env.last_final_rows] = env.last_final_observations
-        if self.expected_churn:
-            replay_buffer.add(self._last_obs, next_obs, buffer_action, reward, churn_probability(env), infos=[{}])  # type: ignore[arg-type]
+        if self.stretches is not None:
+            leaving = churn_probability(env)
+            stretch = self.stretches.add(
+                self._last_obs, buffer_action, reward, leaving, next_obs, env.last_final_rows  # type: ignore[arg-type]
+            )
+            if stretch is not None:
+                # `train` discounts by gamma, so what is stored is the rest of the stretch's discount.
+                done = 1.0 - stretch.discount / self.gamma
+                replay_buffer.add(
+                    stretch.observation, stretch.next_observation, stretch.action, stretch.reward, done, infos=[{}]
+                )
             self._last_obs = new_obs
             return
         # One info instead of N, because the buffer would look through them for the time limits set below.

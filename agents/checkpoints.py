@@ -19,6 +19,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from agents.agent import AgentError, write_whole
+from agents.algorithms import BatchedDQN
 from agents.vec_env import VecEnvAdapter
 
 _COUNTERS = (
@@ -45,7 +46,12 @@ def write(folder: Path, model: BaseAlgorithm) -> None:
         optimizer = model.policy.optimizer.state_dict()
         write_tensors(
             temporary / "model.pt",
-            {"policy": model.policy.state_dict(), "optimizer": optimizer, "generator": th.get_rng_state()},
+            {
+                "policy": model.policy.state_dict(),
+                "optimizer": optimizer,
+                "generator": th.get_rng_state(),
+                "cuda_generators": th.cuda.get_rng_state_all() if th.cuda.is_available() else [],
+            },
         )
         arrays: dict[str, Any] = env.snapshot() | {"last_obs": model._last_obs, "starts": model._last_episode_starts}
         if isinstance(model, OffPolicyAlgorithm):
@@ -97,6 +103,7 @@ def restore(folder: Path, model: BaseAlgorithm, env: VecEnvAdapter) -> None:
         model.policy.load_state_dict(tensors["policy"])
         model.policy.optimizer.load_state_dict(tensors["optimizer"])
         th.set_rng_state(tensors["generator"])
+        _restore_cuda(tensors.get("cuda_generators", []))
         for name, value in plain["counters"].items():
             setattr(model, name, value)
         model._last_obs = arrays["last_obs"]
@@ -145,10 +152,19 @@ def _read(folder: Path) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     return tensors, arrays, plain
 
 
+def _restore_cuda(states: list[th.Tensor]) -> None:
+    """Set the generators of the GPUs; a machine may have more or fewer of them than the checkpoint's, or none."""
+    if th.cuda.is_available():
+        for device, state in enumerate(states[: th.cuda.device_count()]):
+            th.cuda.set_rng_state(state, device)
+
+
 def _buffer_arrays(model: OffPolicyAlgorithm) -> dict[str, Any]:
     buffer: Any = model.replay_buffer
     filled = buffer.buffer_size if buffer.full else buffer.pos
     arrays = {f"buffer.{name}": getattr(buffer, name)[:filled] for name in _BUFFER}
+    if isinstance(model, BatchedDQN) and model.stretches is not None:
+        arrays |= {f"stretch.{name}": values for name, values in model.stretches.snapshot().items()}
     return arrays | {"buffer.position": np.array([buffer.pos, int(buffer.full)])}
 
 
@@ -159,3 +175,8 @@ def _restore_buffer(model: OffPolicyAlgorithm, arrays: dict[str, Any]) -> None:
         getattr(buffer, name)[: len(stored)] = stored
     buffer.pos, full = (int(value) for value in arrays["buffer.position"])
     buffer.full = bool(full)
+    if isinstance(model, BatchedDQN) and model.stretches is not None:
+        begun = {
+            name.removeprefix("stretch."): values for name, values in arrays.items() if name.startswith("stretch.")
+        }
+        model.stretches.restore(begun)

@@ -4,7 +4,7 @@ The actor and the Q-network see what a sender may see and nothing else; only a c
 training, may be shown the hidden state.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,27 +20,32 @@ from agents.networks import ActionLayout, MessageDistribution, MessageHead
 
 
 class _Latents(nn.Module):
-    """Hidden layers of actor and critic; the actor is given the first columns of the observation only."""
+    """Hidden layers of actor and critic; each is given columns of the observation of its own."""
 
     def __init__(
-        self, columns: int, actor_columns: int, layers: Mapping[str, list[int]], activation: type[nn.Module]
+        self,
+        actor_columns: slice,
+        critic_columns: slice,
+        layers: Mapping[str, list[int]],
+        activation: type[nn.Module],
     ) -> None:
         super().__init__()
-        self.actor_columns = actor_columns
-        self.policy_net = nn.Sequential(*create_mlp(actor_columns, 0, layers["pi"], activation))
-        self.value_net = nn.Sequential(*create_mlp(columns, 0, layers["vf"], activation))
-        self.latent_dim_pi = layers["pi"][-1] if layers["pi"] else actor_columns
-        self.latent_dim_vf = layers["vf"][-1] if layers["vf"] else columns
+        self.actor_columns, self.critic_columns = actor_columns, critic_columns
+        for_actor, for_critic = (columns.stop - columns.start for columns in (actor_columns, critic_columns))
+        self.policy_net = nn.Sequential(*create_mlp(for_actor, 0, layers["pi"], activation))
+        self.value_net = nn.Sequential(*create_mlp(for_critic, 0, layers["vf"], activation))
+        self.latent_dim_pi = layers["pi"][-1] if layers["pi"] else for_actor
+        self.latent_dim_vf = layers["vf"][-1] if layers["vf"] else for_critic
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         return self.forward_actor(features), self.forward_critic(features)
 
     def forward_actor(self, features: Tensor) -> Tensor:
-        latent: Tensor = self.policy_net(features[:, : self.actor_columns])
+        latent: Tensor = self.policy_net(features[:, self.actor_columns])
         return latent
 
     def forward_critic(self, features: Tensor) -> Tensor:
-        latent: Tensor = self.value_net(features)
+        latent: Tensor = self.value_net(features[:, self.critic_columns])
         return latent
 
 
@@ -51,9 +56,11 @@ class FactoredActorCriticPolicy(ActorCriticPolicy):
         layout: ``ActionLayout.plain()``.
         factored: False gives every action a logit of its own.
         interactions: add a logit of its own for every message to the factored sum.
-        actor_columns: the actor is shown only so many leading columns of the observation, the critic all of
-            them (an asymmetric actor-critic, Pinto et al. 2018): a critic that knows the customer does not
-            mistake a change of its own belief for an effect of a message.
+        actor_columns: the actor is shown only so many leading columns of the observation (an asymmetric
+            actor-critic, Pinto et al. 2018).
+        critic_from: the critic is shown the columns from here on. A critic that knows the customer and does not
+            see what was sent cannot mistake a change of its own belief, or the habits of the actor, for an effect
+            of a message.
         silence_bias: initial logit of silence, see ``ActionLayout.silence_bias``. At 0 all actions are
             equally likely: an untrained sender of 135 messages would write to everybody every day.
         value_bias: what the critic says before it has learned: near the truth, it has less to catch up with.
@@ -70,6 +77,7 @@ class FactoredActorCriticPolicy(ActorCriticPolicy):
         factored: bool = True,
         interactions: bool = False,
         actor_columns: int | None = None,
+        critic_from: int = 0,
         silence_bias: float = 0.0,
         value_bias: float = 0.0,
         activation_fn: type[nn.Module] = nn.ReLU,
@@ -80,6 +88,7 @@ class FactoredActorCriticPolicy(ActorCriticPolicy):
         self.factored = factored
         self.interactions = interactions
         self.actor_columns = actor_columns
+        self.critic_from = critic_from
         self.silence_bias = silence_bias
         self.value_bias = value_bias
         super().__init__(observation_space, action_space, lr_schedule, activation_fn=activation_fn, **kwargs)
@@ -90,14 +99,16 @@ class FactoredActorCriticPolicy(ActorCriticPolicy):
             "factored": self.factored,
             "interactions": self.interactions,
             "actor_columns": self.actor_columns,
+            "critic_from": self.critic_from,
             "silence_bias": self.silence_bias,
             "value_bias": self.value_bias,
         }
 
     def _build_mlp_extractor(self) -> None:
         layers = self.net_arch if isinstance(self.net_arch, dict) else {"pi": self.net_arch, "vf": self.net_arch}
-        columns = self.actor_columns or self.features_dim
-        extractor: Any = _Latents(self.features_dim, columns, layers, self.activation_fn)
+        for_actor = slice(0, self.actor_columns or self.features_dim)
+        for_critic = slice(self.critic_from, self.features_dim)
+        extractor: Any = _Latents(for_actor, for_critic, layers, self.activation_fn)
         self.mlp_extractor = extractor.to(self.device)
 
     def _build(self, lr_schedule: Schedule) -> None:
@@ -147,26 +158,57 @@ class FactoredActorCriticPolicy(ActorCriticPolicy):
 
 
 class FactoredQNetwork(QNetwork):
-    """Value of each action: that of the customer plus the advantages of the message's parts."""
+    """Value of each action: that of the customer plus the advantages of the message's parts (Wang et al. 2016)."""
 
     def __init__(
-        self, *args: Any, layout: Mapping[str, Any], factored: bool, interactions: bool, **kwargs: Any
+        self,
+        *args: Any,
+        layout: Mapping[str, Any],
+        factored: bool,
+        interactions: bool,
+        actor_columns: int | None,
+        critic_from: int | None,
+        value_layers: Sequence[int],
+        value_bias: float,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.head_kwargs = {"factored": factored, "interactions": interactions}
+        self.head_kwargs = {
+            "layout": dict(layout),
+            "factored": factored,
+            "interactions": interactions,
+            "actor_columns": actor_columns,
+            "critic_from": critic_from,
+            "value_layers": list(value_layers),
+            "value_bias": value_bias,
+        }
         self.layout = ActionLayout(**layout)
-        self.q_net = nn.Sequential(*create_mlp(self.features_dim, 0, self.net_arch, self.activation_fn))
-        latent = self.net_arch[-1] if self.net_arch else self.features_dim
-        self.head = MessageHead(latent, self.layout, dueling=factored, **self.head_kwargs)
+        self.actor_columns = actor_columns or self.features_dim
+        self.q_net = nn.Sequential(*create_mlp(self.actor_columns, 0, self.net_arch, self.activation_fn))
+        latent = self.net_arch[-1] if self.net_arch else self.actor_columns
+        self.head = MessageHead(latent, self.layout, factored=factored, interactions=interactions, dueling=factored)
+        self.critic_from = critic_from
+        if critic_from is not None:
+            columns = self.features_dim - critic_from
+            self.value_net = nn.Sequential(*create_mlp(columns, 1, list(value_layers), self.activation_fn))
+            with th.no_grad():
+                self.value_net[-1].bias.add_(value_bias)  # type: ignore[operator]
+
+    def advantages(self, obs: Tensor) -> Tensor:
+        """What chooses the message, ``(B, A)``, from the columns that a sender sees; ``CLOSED`` where it cannot be sent."""
+        numbers: Tensor = self.head(self.q_net(obs[:, : self.actor_columns]), obs)
+        return numbers
 
     def forward(self, obs: PyTorchObs) -> Tensor:
         """Values ``(B, A)``; ``CLOSED`` where the channel is known to be closed, so no maximum takes it."""
-        latent = self.q_net(self.extract_features(obs, self.features_extractor))
-        values: Tensor = self.head(latent, obs)
-        return values
+        features = self.extract_features(obs, self.features_extractor)
+        numbers = self.advantages(features)
+        if self.critic_from is not None:
+            numbers = numbers + self.value_net(features[:, self.critic_from :])
+        return numbers
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | {"layout": self.layout.plain(), **self.head_kwargs}
+        return super()._get_constructor_parameters() | self.head_kwargs
 
 
 class FactoredDQNPolicy(DQNPolicy):
@@ -176,6 +218,9 @@ class FactoredDQNPolicy(DQNPolicy):
         layout: ``ActionLayout.plain()``.
         factored: False gives every action a value of its own (and no dueling).
         interactions: add a value of its own for every message to the factored sum.
+        actor_columns: the advantages are read from so many leading columns of the observation.
+        critic_from: the value of the customer has a network of its own, ``value_layers`` wide and with
+            ``value_bias`` at first, and is read from the columns from here on; it is not needed to choose.
         kwargs: as in ``DQNPolicy`` (net_arch, activation_fn, optimizer_class and so on).
     """
 
@@ -191,6 +236,10 @@ class FactoredDQNPolicy(DQNPolicy):
         layout: Mapping[str, Any],
         factored: bool = True,
         interactions: bool = False,
+        actor_columns: int | None = None,
+        critic_from: int | None = None,
+        value_layers: Sequence[int] = (),
+        value_bias: float = 0.0,
         **kwargs: Any,
     ) -> None:
         ActionLayout(**layout).check_spaces(observation_space, action_space)
@@ -198,6 +247,10 @@ class FactoredDQNPolicy(DQNPolicy):
             "layout": dict(layout),
             "factored": factored,
             "interactions": interactions,
+            "actor_columns": actor_columns,
+            "critic_from": critic_from,
+            "value_layers": list(value_layers),
+            "value_bias": value_bias,
         }
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from blockenv.dynamics import Array, Rules, State, Traits, array_namespace
 from blockenv.history import LONG, RECENT, History, part_names
+from blockenv.population import NEVER
 from blockenv.scenarios.schema import Scenario
 
 TENURE_DAYS = 364  # tenure saturates after a year, so that longer evaluations show nothing unseen in training
@@ -24,6 +25,7 @@ class View(NamedTuple):
 
     dates: Array  # (364, 5) weekend, weekday and season as points on circles
     reference_value: float  # money, a typical order
+    channels: NDArray[np.floating[Any]]  # (3, C, 1) open logit, buy logit and log rate of blocking of each channel
 
 
 class Feature(NamedTuple):
@@ -71,7 +73,19 @@ HIDDEN: dict[str, Feature] = {
     "true_worth": Feature(
         lambda scenario: 2, -5, 5, "log of the organic orders a year, log of the median order against the typical one"
     ),
-    "true_temper": Feature(lambda scenario: 3, -5, 5, "ideal load / 4, effect of contact on churn, resting bond"),
+    "true_temper": Feature(
+        lambda scenario: 4,
+        -5,
+        5,
+        "ideal load / 4, effects of contact on churn and of weekends on blocking, resting bond",
+    ),
+    "true_open_logit": Feature(_channels, -5, 5, "logit of opening, against the channel's"),
+    "true_buy_logit": Feature(_channels, -5, 5, "logit of buying after an open, against the channel's"),
+    "true_block_log_rate": Feature(_channels, -5, 5, "log rate of blocking, against the channel's"),
+    "true_slot_block": Feature(lambda scenario: len(scenario.slots), -5, 5, "effects of slots on blocking"),
+    "true_style_block": Feature(lambda scenario: len(scenario.styles), -5, 5, "effects of styles on blocking"),
+    "true_style_buy": Feature(lambda scenario: len(scenario.styles), -5, 5, "effects of styles on buying"),
+    "true_relevance": Feature(lambda scenario: len(scenario.products), 0, 1, "relevance of the products"),
 }
 
 
@@ -101,7 +115,15 @@ def view(scenario: Scenario, dtype: type = np.float32) -> View:
     date = np.arange(364)
     week, year = 2 * math.pi * date / 7, 2 * math.pi * date / 364
     dates = np.stack([date % 7 >= 5, np.sin(week), np.cos(week), np.sin(year), np.cos(year)], axis=1)
-    return View(dates=dates.astype(dtype), reference_value=scenario.commerce.order_value)
+    channels = [
+        (each.open_logit, each.buy_logit, math.log(max(-math.log1p(-each.block_probability), NEVER)))
+        for each in scenario.channels
+    ]
+    return View(
+        dates=dates.astype(dtype),
+        reference_value=scenario.commerce.order_value,
+        channels=np.array(channels, dtype).T[:, :, None],
+    )
 
 
 def observe(tables: View, log: History, traits: Traits) -> Array:
@@ -149,6 +171,9 @@ def observe_hidden(rules: Rules, tables: View, state: State, traits: Traits, seg
     def bounded(value: Array) -> Array:
         return column(xp.minimum(xp.maximum(value, -5.0), 5.0))
 
+    def by_row(table: Array) -> Array:
+        return xp.minimum(xp.maximum(table.T, -5.0), 5.0)
+
     return xp.concat(
         [
             column(state.fatigue) / (rules.fatigue_levels - 1),
@@ -159,7 +184,15 @@ def observe_hidden(rules: Rules, tables: View, state: State, traits: Traits, seg
             bounded(traits.order_log_value - math.log(tables.reference_value)),
             bounded(traits.ideal_load * 0.25),
             bounded(traits.churn_contact),
+            bounded(traits.weekend_block),
             bounded(traits.resting_bond),
+            by_row(traits.open_logit - tables.channels[0]),
+            by_row(traits.buy_logit - tables.channels[1]),
+            by_row(traits.block_log_rate - tables.channels[2]),
+            by_row(traits.slot_block),
+            by_row(traits.style_block),
+            by_row(traits.style_buy),
+            by_row(traits.relevance),
         ],
         axis=1,
     )

@@ -17,7 +17,7 @@ from blockenv.scenarios.schema import Scenario, Segment
 
 Float = NDArray[np.float64]
 
-_NEVER = 1e-30  # stands for probability 0 where its logarithm is taken
+NEVER = 1e-30  # stands for probability 0 where its logarithm is taken
 _GAMMA_TRIES = 8  # one try fails in at most 5 % of cases, so all eight in fewer than one of 10^10
 
 
@@ -52,7 +52,7 @@ def draw(scenario: Scenario, seed: NDArray[np.uint64], customer: NDArray[np.int6
 
     channels = len(scenario.channels)
     styles = tuple(style.name for style in scenario.styles)
-    base = np.log(np.maximum(-np.log1p(-by_channel("block_probability")), _NEVER))
+    base = np.log(np.maximum(-np.log1p(-by_channel("block_probability")), NEVER))
     frailty = spread.frailty * source.normal(1)
     block_log_rate = base + frailty + spread.channel_block * source.normal(channels)
     signal = (np.arange(len(scenario.segments))[:, None] == segment) + scenario.hint_noise * source.normal(
@@ -136,7 +136,7 @@ def rules(scenario: Scenario, dtype: type = np.float32) -> Rules:
         buy_bond=response.buy_bond,
         buy_fatigue=response.buy_fatigue,
         organic_bond=response.organic_bond,
-        churn_log_rate=math.log(max(-math.log1p(-response.churn_probability), _NEVER)),
+        churn_log_rate=math.log(max(-math.log1p(-response.churn_probability), NEVER)),
         churn_bond=response.churn_bond,
         churn_overload=response.churn_overload,
         spill_over=-math.expm1(-response.spill_over),
@@ -153,7 +153,7 @@ def rules(scenario: Scenario, dtype: type = np.float32) -> Rules:
         tolerance_drift=scenario.calendar.tolerance_drift,
         drift_days=scenario.calendar.drift_days,
         win_back=bool(win_back.any()),
-        win_back_log_rate=np.log(np.maximum(-np.log1p(-win_back), _NEVER)).astype(dtype),
+        win_back_log_rate=np.log(np.maximum(-np.log1p(-win_back), NEVER)).astype(dtype),
         channels=np.arange(len(scenario.channels))[:, None],
         sends=sends,
         channel_of=channel_of,
@@ -189,7 +189,7 @@ class _Source:
         d = boosted - 1.0 / 3.0
         normal, uniform = self.normal(_GAMMA_TRIES), self.uniform(_GAMMA_TRIES)
         cube = (1.0 + normal / math.sqrt(9.0 * d)) ** 3
-        positive = np.maximum(cube, _NEVER)
+        positive = np.maximum(cube, NEVER)
         accepted = (cube > 0.0) & (np.log(uniform) < 0.5 * normal**2 + d - d * positive + d * np.log(positive))
         first = np.argmax(accepted, axis=0)
         value = d * np.take_along_axis(positive, first[None], axis=0)[0]

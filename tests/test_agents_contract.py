@@ -16,50 +16,23 @@ from numpy.typing import NDArray
 from agents import AGENTS, agent_class
 from agents.agent import Agent, AgentError, Metrics, Unwatched, parsed
 from agents.bandits import LinUCB
-from agents.deep import DQNAgent, PPOAgent
+from agents.dqn import DQNAgent
+from agents.ppo import PPOAgent
 from agents.rules import random_legal
 from blockenv import Scenario, play
 from blockenv.cohort import Cohort
 from blockenv.scenarios import get
 from blockenv.scenarios.schema import Channel, Commerce, Response, Segment, Spread, Style
+from tests.tiny_agents import known, tiny
 
 ROOT = Path(__file__).resolve().parent.parent
 WORLDS = ("Frequency-v0", "Style-v0", "Omnichannel-v0", "Silent-v0")
-SMALL: dict[str, Any] = {
-    "customers": 8,
-    "days": 7,
-    "trial_customers": 8,
-    "trial_days": 7,
-    "judges": 32,
-    "judged_days": 7,
-    "prices": [0.5, 8.0],
-    "steps": 512,
-    "envs": 16,
-    "rollout": 8,
-    "batch": 64,
-    "buffer": 512,
-    "warm_up": 64,
-    "hidden": [8],
-    "critic_hidden": [8],
-    "start": "scratch",
-    "critic_first": 0.0,
-    "device": "cpu",
-}
 DEEP = ("dqn", "ppo")
-
-
-def small(name: str, **changes: Any) -> Any:
-    """Settings that learn in a moment, for whatever of them the agent has."""
-    return parsed(agent_class(name).Settings, known(name, SMALL) | changes, name)
-
-
-def known(name: str, values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key in agent_class(name).Settings.model_fields}
 
 
 @functools.cache
 def trained(name: str, world: str, seed: int = 3) -> Agent:
-    agent = agent_class(name)(get(world), small(name))
+    agent = agent_class(name)(get(world), tiny(name))
     agent.fit(seed, Unwatched())
     return agent
 
@@ -114,7 +87,7 @@ def test_an_agent_can_be_played_although_it_has_never_seen_these_customers(name:
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_the_same_seed_gives_the_same_agent(name: str) -> None:
-    again = agent_class(name)(get("Style-v0"), small(name))
+    again = agent_class(name)(get("Style-v0"), tiny(name))
     again.fit(3, Unwatched())
     np.testing.assert_array_equal(choose(again, "Style-v0"), choose(trained(name, "Style-v0"), "Style-v0"))
 
@@ -145,7 +118,7 @@ print(agent.act(seen["seen"], seen["mask"], np.random.default_rng(5)).tolist())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "morning.npz"
         np.savez(path, seen=seen, mask=mask)
-        settings = small("ppo").model_dump_json()
+        settings = tiny("ppo").model_dump_json()
         done = subprocess.run(
             [sys.executable, "-c", program, settings, str(path)], cwd=ROOT, capture_output=True, text=True, check=True
         )
@@ -221,13 +194,13 @@ def test_knowledge_of_another_scenario_s_shape(name: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["cap", "rfm"])
 def test_messages_of_another_scenario_s_shape(name: str, tmp_path: Path) -> None:
-    agent = agent_class(name)(get("Style-v0"), small(name, messages=[6]))
+    agent = agent_class(name)(get("Style-v0"), tiny(name, messages=[6]))
     agent.fit(0, Unwatched())
     agent.save(tmp_path)
     with pytest.raises(AgentError, match=r"agent\.json.*6 is not among 1\.\.1"):
         type(agent).load(tmp_path, get("Frequency-v0"))
     with pytest.raises(AgentError, match=r"messages: 6 is not among 1\.\.1 of Frequency-v0"):
-        agent_class(name)(get("Frequency-v0"), small(name, messages=[6]))
+        agent_class(name)(get("Frequency-v0"), tiny(name, messages=[6]))
 
 
 @pytest.mark.parametrize("name", DEEP)
@@ -265,7 +238,7 @@ def test_saving_where_it_cannot_be_done_leaves_nothing_behind(name: str, tmp_pat
 
 @pytest.mark.parametrize("name", DEEP)
 def test_what_has_learned_nothing_cannot_be_saved(name: str, tmp_path: Path) -> None:
-    agent = agent_class(name)(get("Style-v0"), small(name))
+    agent = agent_class(name)(get("Style-v0"), tiny(name))
     with pytest.raises(AgentError, match="learned nothing"):
         agent.save(tmp_path / "folder")
     assert not (tmp_path / "folder").exists()
@@ -307,7 +280,7 @@ def test_a_misspelt_setting_is_an_error_that_names_it(name: str) -> None:
 )
 def test_a_setting_out_of_range_is_an_error_that_names_field_and_value(name: str, field: str, value: Any) -> None:
     with pytest.raises(AgentError) as error:
-        small(name, **{field: value})
+        tiny(name, **{field: value})
     assert f"{name}: {field}" in str(error.value)
     shown = value[-1] if isinstance(value, list) and value else value
     assert f"got {shown!r}" in str(error.value)
@@ -317,14 +290,14 @@ def test_a_setting_out_of_range_is_an_error_that_names_field_and_value(name: str
 @pytest.mark.parametrize("device", ["abacus", "cuda:99"])
 def test_a_device_that_does_not_exist(name: str, device: str) -> None:
     with pytest.raises(AgentError, match=f"device: '{device}' cannot be used"):
-        agent_class(name)(get("Style-v0"), small(name, device=device))
+        agent_class(name)(get("Style-v0"), tiny(name, device=device))
 
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_a_world_that_shows_everything_does_not_mislead(name: str) -> None:
     """An agent reads what a sender may see by name, wherever further columns stand."""
     shown = get("Style-v0").model_copy(update={"observe": "full"})
-    agent = agent_class(name)(shown, small(name))
+    agent = agent_class(name)(shown, tiny(name))
     agent.fit(3, Unwatched())
     assert play(agent, shown, customers=32, days=5).value.shape == (32,)
 
@@ -342,7 +315,7 @@ class Kept:
 @pytest.mark.parametrize("name", ["cap", "greedy", "linucb", "lints_priced", *DEEP])
 def test_monitors_hear_of_progress_that_only_grows(name: str) -> None:
     monitor = Kept()
-    agent_class(name)(get("Style-v0"), small(name, **({} if name in (*DEEP, "cap", "greedy") else {"days": 56}))).fit(
+    agent_class(name)(get("Style-v0"), tiny(name, **({} if name in (*DEEP, "cap", "greedy") else {"days": 56}))).fit(
         1, monitor
     )
     steps = [each[0] for each in monitor.told]
@@ -430,8 +403,6 @@ LEARNERS: dict[str, dict[str, Any]] = {
         "batch": 512,
         "epochs": 4,
         "entropy": 0.0,
-        "start": "scratch",
-        "critic_first": 0.0,
         "hidden": [16],
         "critic_hidden": [16],
         "device": "cpu",
@@ -447,7 +418,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
         "updates": 4,
         "target_every": 8,
         "hidden": [16],
-        "critic_hidden": [16],
+        "critic_hidden": [64, 64],
         "device": "cpu",
     },
 }

@@ -327,21 +327,3 @@ def test_expected_churn_needs_to_be_told_the_probability() -> None:
     for model in (ppo(expected_churn=True), dqn(expected_churn=True)):
         with pytest.raises(ValueError, match="expected 'churn_probability' to learn from expected churn"):
             model.learn(1024)
-    with pytest.raises(ValueError, match="n_steps is 3, expected 1 with expected_churn"):
-        dqn(expected_churn=True, n_steps=3)
-
-
-def test_the_actor_stands_still_while_the_critic_learns_first() -> None:
-    def parameters(model: BatchedPPO, part: str) -> list[th.Tensor]:
-        names = {"actor": ("policy_net", "action_net"), "critic": ("value_net",)}[part]
-        named = model.policy.named_parameters()
-        return [values.detach().clone() for name, values in named if any(each in name for each in names)]
-
-    model = ppo(critic_first=512)
-    start = {part: parameters(model, part) for part in ("actor", "critic")}
-    model.learn(512)
-    assert all(th.equal(*pair) for pair in zip(start["actor"], parameters(model, "actor"), strict=True))
-    assert not all(th.equal(*pair) for pair in zip(start["critic"], parameters(model, "critic"), strict=True))
-    assert all(each.requires_grad for each in model.policy.parameters())
-    model.learn(512, reset_num_timesteps=False)
-    assert not any(th.equal(*pair) for pair in zip(start["actor"], parameters(model, "actor"), strict=True))

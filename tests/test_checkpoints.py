@@ -28,11 +28,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "batch": 64,
         "hidden": [8],
         "critic_hidden": [8],
-        "start": "scratch",
-        "critic_first": 0.25,
         "device": "cpu",
     },
-    "dqn": {"steps": 1536, "envs": 16, "batch": 32, "buffer": 640, "warm_up": 128, "hidden": [8], "device": "cpu"},
+    "dqn": {"steps": 1536, "envs": 16, "batch": 32, "buffer": 640, "warm_up": 128, "hidden": [8], "stretch": 5, "device": "cpu"},
 }
 NAMES = tuple(SETTINGS)
 
@@ -117,6 +115,83 @@ def test_a_resumed_run_ends_with_the_very_same_weights(name: str, kept: dict[str
     agent.fit(7, watch)
     assert_same_weights(agent.policy.state_dict(), weights)
     assert watch.told == [each for each in told if each[0] > steps], "the curves go on alike as well"
+
+
+# --- generators of GPUs ---
+
+
+class Gpus:
+    """So many GPUs as far as their random generators go; stands in where there are none."""
+
+    def __init__(self, count: int) -> None:
+        self.states = [th.full((16,), number, dtype=th.uint8) for number in range(count)]
+
+    def put_into(self, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(th.cuda, "is_available", lambda: bool(self.states))
+        patch.setattr(th.cuda, "device_count", lambda: len(self.states))
+        patch.setattr(th.cuda, "get_rng_state_all", lambda: [state.clone() for state in self.states])
+        patch.setattr(th.cuda, "set_rng_state", self.set)
+
+    def set(self, state: th.Tensor, device: int) -> None:
+        assert state.device.type == "cpu"
+        self.states[device] = state.clone()
+
+
+def test_without_a_gpu_a_checkpoint_has_no_generators_of_one(kept: dict[str, Path]) -> None:
+    if th.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert th.load(kept["ppo"] / "model.pt", weights_only=True)["cuda_generators"] == []
+
+
+@pytest.mark.parametrize("there", [1, 2, 3])
+def test_generators_of_gpus_are_kept_and_given_back(
+    there: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To as many GPUs as there are: a run may go on on another machine."""
+    folder = tmp_path / "checkpoint"
+    with monkeypatch.context() as patch:
+        Gpus(2).put_into(patch)
+        agent = make("ppo")
+        with pytest.raises(PowerCutError):
+            agent.fit(7, Watch(agent, folder, fatal=True))
+    kept = th.load(folder / "model.pt", weights_only=True)["cuda_generators"]
+    assert [state.unique().tolist() for state in kept] == [[0], [1]]
+    with monkeypatch.context() as patch:
+        gpus = Gpus(there)
+        gpus.states = [state + 100 for state in gpus.states]
+        gpus.put_into(patch)
+        agent = make("ppo", steps=CUT)
+        agent.resume(folder)
+        agent.fit(7, Watch())
+    expected = [[0], [1], [102]][:there]
+    assert [state.unique().tolist() for state in gpus.states] == expected
+
+
+def test_a_checkpoint_from_before_gpus_had_generators_in_it_is_read(copied: dict[str, Path]) -> None:
+    path = copied["ppo"] / "model.pt"
+    tensors = th.load(path, weights_only=True)
+    del tensors["cuda_generators"]
+    th.save(tensors, path)
+    agent = make("ppo")
+    agent.resume(copied["ppo"])
+    agent.fit(7, Watch())
+    assert_same_weights(agent.policy.state_dict(), uninterrupted("ppo")[0])
+
+
+@pytest.mark.skipif(not th.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_on_a_gpu_goes_on_with_the_same_luck(name: str, tmp_path: Path) -> None:
+    whole = make(name, device="cuda")
+    whole.fit(7, Watch())
+    first = make(name, device="cuda")
+    with pytest.raises(PowerCutError):
+        first.fit(7, Watch(first, tmp_path / "checkpoint", fatal=True))
+    th.cuda.manual_seed_all(99)
+    second = make(name, device="cuda")
+    second.resume(tmp_path / "checkpoint")
+    second.fit(7, Watch())
+    for found, expected in zip(second.policy.parameters(), whole.policy.parameters(), strict=True):
+        th.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)

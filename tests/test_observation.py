@@ -331,7 +331,21 @@ def test_the_full_observation_shows_the_hidden_state(name: str) -> None:
             np.log(traits.organic_rate * 364),
             traits.order_log_value - math.log(scenario.commerce.order_value),
         ],
-        "true_temper": [traits.ideal_load / 4, traits.churn_contact, traits.resting_bond],
+        "true_temper": [traits.ideal_load / 4, traits.churn_contact, traits.weekend_block, traits.resting_bond],
+        "true_open_logit": [
+            mine - channel.open_logit for mine, channel in zip(traits.open_logit, scenario.channels, strict=True)
+        ],
+        "true_buy_logit": [
+            mine - channel.buy_logit for mine, channel in zip(traits.buy_logit, scenario.channels, strict=True)
+        ],
+        "true_block_log_rate": [
+            mine - math.log(max(-math.log1p(-channel.block_probability), population.NEVER))
+            for mine, channel in zip(traits.block_log_rate, scenario.channels, strict=True)
+        ],
+        "true_slot_block": list(traits.slot_block),
+        "true_style_block": list(traits.style_block),
+        "true_style_buy": list(traits.style_buy),
+        "true_relevance": list(traits.relevance),
     }
     assert set(expected) == set(HIDDEN)
     for feature, values in expected.items():

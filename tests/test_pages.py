@@ -87,7 +87,7 @@ def test_the_feature_tables_list_the_features_in_order() -> None:
     both = FEATURES | HIDDEN
     assert [name for name, *_ in rows] == list(both)
     scenario = SCENARIOS["Omnichannel-v0"]
-    widths = {"C": 5, "K": 14, "S": 4}
+    widths = {"C": 5, "H": 3, "K": 14, "P": 3, "S": 4, "Y": 3}
     for name, width, low, high in rows:
         assert both[name].width(scenario) == widths.get(width, int(width) if width.isdigit() else -1), name
         assert (both[name].low, both[name].high) == (float(low.replace("\u2212", "-")), float(high)), name
