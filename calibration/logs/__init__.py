@@ -1,0 +1,1 @@
+"""A firm's message log: written by the simulator, read from files, and laid out for estimation."""
