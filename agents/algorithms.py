@@ -28,6 +28,11 @@ from agents.vec_env import VecEnvAdapter
 class _EpisodeRecords(BaseAlgorithm):
     """Takes the statistics of finished episodes from the rows that ended instead of looking at all N."""
 
+    _emphasis: Callable[[NDArray[Any]], NDArray[Any]] | None
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_emphasis"]
+
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: NDArray[Any] | None = None) -> None:
         if not isinstance(self.env, VecEnvAdapter):
             super()._update_info_buffer(infos, dones)
@@ -140,9 +145,6 @@ class BatchedPPO(_EpisodeRecords, PPO):
         leaving[rows] = 0.0
         return leaving
 
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_emphasis"]
-
 
 class BatchedDQN(_EpisodeRecords, DQN):
     """DQN that explores row by row, among what can be sent, and mostly by silence.
@@ -162,6 +164,7 @@ class BatchedDQN(_EpisodeRecords, DQN):
         env: as in ``DQN``.
         exploration_silence: probability of silence in an exploring row.
         expected_churn: see ``BatchedPPO``; a transition's ``done`` is then the probability of leaving.
+        emphasis: how much each row's errors count, ``(M,)`` from observations ``(M, d)``.
         kwargs: as in ``DQN``.
 
     Raises:
@@ -176,6 +179,7 @@ class BatchedDQN(_EpisodeRecords, DQN):
         *,
         exploration_silence: float = 0.8,
         expected_churn: bool = False,
+        emphasis: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
         **kwargs: Any,
     ) -> None:
         if not 0 <= exploration_silence <= 1:
@@ -184,6 +188,7 @@ class BatchedDQN(_EpisodeRecords, DQN):
             raise ValueError(f"gradient_steps is {kwargs['gradient_steps']}, expected 0 or more")
         self.exploration_silence = exploration_silence
         self.expected_churn = expected_churn
+        self._emphasis = emphasis
         self.stretches: Stretches | None = None
         super().__init__(policy, env, **{"train_freq": 1} | kwargs)
 
@@ -199,13 +204,17 @@ class BatchedDQN(_EpisodeRecords, DQN):
             data = self.replay_buffer.sample(batch_size)  # type: ignore[union-attr]
             discounts = self.gamma if data.discounts is None else data.discounts
             with th.no_grad():
-                best = self.q_net(data.next_observations).argmax(1, keepdim=True)
-                follows = self.q_net_target(data.next_observations).gather(1, best)
+                best = self.q_net._predict(data.next_observations)
+                follows = self.q_net_target(data.next_observations).gather(1, best.unsqueeze(1))
                 target = data.rewards + (1.0 - data.dones) * discounts * follows
             values = self.q_net(data.observations).gather(1, data.actions.long())
-            loss = th.nn.functional.mse_loss(values, target)
+            errors = (values - target).square().squeeze(1)
+            if self._emphasis is not None:
+                counts = self._emphasis(data.observations.cpu().numpy())
+                errors = errors * th.as_tensor(counts / counts.mean(), device=self.device)
+            loss = errors.mean()
             self.policy.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             th.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
             self.policy.optimizer.step()
             losses.append(loss.detach())
@@ -284,10 +293,9 @@ class BatchedDQN(_EpisodeRecords, DQN):
         next_obs = new_obs.copy()
         next_obs[env.last_final_rows] = env.last_final_observations
         if self.stretches is not None:
+            seen: Any = self._last_obs
             leaving = churn_probability(env)
-            stretch = self.stretches.add(
-                self._last_obs, buffer_action, reward, leaving, next_obs, env.last_final_rows  # type: ignore[arg-type]
-            )
+            stretch = self.stretches.add(seen, buffer_action, reward, leaving, next_obs, env.last_final_rows)
             if stretch is not None:
                 # `train` discounts by gamma, so what is stored is the rest of the stretch's discount.
                 done = 1.0 - stretch.discount / self.gamma

@@ -38,14 +38,14 @@ class DeepSettings(AgentSettings):
     """What PPO and DQN have in common."""
 
     steps: int = Field(default=2_000_000, ge=1, description="customer-days to learn from")
-    envs: int = Field(default=1024, ge=1, description="customers served at a time")
+    envs: int = Field(default=512, ge=1, description="customers served at a time")
     learning_rate: float = Field(default=3e-3, gt=0, description="at the start; falls linearly to zero")
     gamma: float = Field(default=0.9997, gt=0, le=1, description="discount a day while learning")
     hidden: list[Annotated[int, Field(ge=1)]] = Field(
         default=[64, 64], min_length=1, description="width of each hidden layer of what chooses the message"
     )
     critic_hidden: list[Annotated[int, Field(ge=1)]] = Field(
-        default=[128, 128], min_length=1, description="width of each hidden layer of what values the customer"
+        default=[64, 64], min_length=1, description="width of each hidden layer of what values the customer"
     )
     factored: bool = Field(default=True, description="a message's number is the sum of its parts'")
     interactions: bool = Field(default=False, description="and one of its own")

@@ -19,13 +19,14 @@ from agents.vec_env import VecEnvAdapter
 class DQNSettings(DeepSettings):
     """Settings of DQN."""
 
-    learning_rate: float = Field(default=1e-3, gt=0, description="at the start; falls linearly to zero")
+    learning_rate: float = Field(default=2e-3, gt=0, description="at the start; falls linearly to zero")
     batch: int = Field(default=1024, ge=1)
     buffer: int = Field(default=1_000_000, ge=1, description="transitions remembered")
-    updates: int = Field(default=4, ge=1, description="gradient steps after every day of all customers")
+    updates: int = Field(default=3, ge=1, description="gradient steps after every day of all customers")
     stretch: int = Field(default=3, ge=1, description="days of rewards in a transition")
     warm_up: int = Field(default=40_000, ge=0, description="customer-days before the first update")
-    target_every: int = Field(default=8, ge=1, description="days between copies to the target network")
+    target_every: int = Field(default=1, ge=1, description="days between updates of the target network")
+    tau: float = Field(default=0.02, gt=0, le=1, description="share of the network that the target network takes over")
     explore_from: float = Field(default=1.0, ge=0, le=1)
     explore_to: float = Field(default=0.05, ge=0, le=1)
     explore_share: float = Field(default=0.4, gt=0, le=1, description="share of training until explore_to")
@@ -38,9 +39,9 @@ class DQNAgent(DeepAgent):
     Settings = DQNSettings
 
     def act(self, seen: Observation, mask: Mask, rng: np.random.Generator) -> Actions:
-        """The legal action of the largest advantage."""
+        """The legal action of the largest advantage by the target network: an average, hence less noisy."""
         with th.no_grad():
-            return np.asarray(self.policy.q_net.advantages(self._tensor(seen)).argmax(1).cpu().numpy())
+            return np.asarray(self.policy.q_net_target.advantages(self._tensor(seen)).argmax(1).cpu().numpy())
 
     def _make_model(self, env: VecEnvAdapter) -> BaseAlgorithm:
         settings: DQNSettings = self.settings
@@ -48,6 +49,7 @@ class DQNAgent(DeepAgent):
             FactoredDQNPolicy,
             env,
             expected_churn=settings.expected_churn,
+            emphasis=self._emphasis if settings.informed_critic else None,
             exploration_silence=settings.explore_silence,
             learning_rate=self._rate(),
             buffer_size=max(settings.buffer, env.num_envs),
@@ -58,6 +60,7 @@ class DQNAgent(DeepAgent):
             train_freq=1,
             gradient_steps=settings.updates,
             target_update_interval=settings.target_every * env.num_envs,
+            tau=settings.tau,
             exploration_fraction=settings.explore_share,
             exploration_initial_eps=settings.explore_from,
             exploration_final_eps=settings.explore_to,

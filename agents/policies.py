@@ -207,6 +207,10 @@ class FactoredQNetwork(QNetwork):
             numbers = numbers + self.value_net(features[:, self.critic_from :])
         return numbers
 
+    def _predict(self, observation: PyTorchObs, deterministic: bool = True) -> Tensor:
+        """The best action ``(B,)``; the value of the customer, common to all, is not asked for."""
+        return self.advantages(self.extract_features(observation, self.features_extractor)).argmax(1)
+
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return super()._get_constructor_parameters() | self.head_kwargs
 

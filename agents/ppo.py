@@ -20,8 +20,8 @@ class PPOSettings(DeepSettings):
     """Settings of PPO."""
 
     rollout: int = Field(default=16, ge=1, description="days of every customer between two updates")
-    batch: int = Field(default=4096, ge=2)
-    epochs: int = Field(default=4, ge=1)
+    batch: int = Field(default=1024, ge=2)
+    epochs: int = Field(default=2, ge=1)
     gae_lambda: float = Field(default=0.95, ge=0, le=1)
     clip: float = Field(default=0.2, gt=0)
     entropy: float = Field(default=0.002, ge=0)

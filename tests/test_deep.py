@@ -256,7 +256,7 @@ def test_dqn_takes_the_legal_action_of_the_largest_value() -> None:
     agent = trained("dqn")
     seen, mask = mornings("Style-v0")
     with th.no_grad():
-        values = agent.policy.q_net.advantages(th.as_tensor(seen)).numpy()
+        values = agent.policy.q_net_target.advantages(th.as_tensor(seen)).numpy()
     expected = np.where(mask, values, -np.inf).argmax(axis=1)
     np.testing.assert_array_equal(agent.act(seen, mask, np.random.default_rng(0)), expected)
     assert not mask.all()
