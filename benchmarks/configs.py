@@ -7,30 +7,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from agents import AGENTS, agent_class
 from agents.agent import AgentError, parsed
-from blockenv.scenarios import get
+from blockenv.scenarios import Record, get
+from blockenv.scenarios.yaml_text import ERRORS, parse_yaml
 
-Record = TypeVar("Record", bound=BaseModel)
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 ROOT = Path(__file__).resolve().parent.parent
 AGENT_CONFIGS = ROOT / "configs" / "agents"
-
-# PyYAML lets what its constructors raise through: `!!bool x`, 2001-99-99, or brackets nested too deep.
-_NOT_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 
 class ConfigError(ValueError):
     """A config file that cannot be; the message names file, field and reason."""
 
 
-class Suite(BaseModel):
+class Suite(Record):
     """A benchmark: every agent meets the same held-out customers of every scenario."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str = Field(min_length=1)
     scenarios: list[str] = Field(min_length=1, description="names of the canon, or .yaml files")
@@ -59,15 +54,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: it cannot be read, is no YAML, or holds something else.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, *_NOT_YAML) as error:
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, *ERRORS) as error:
         raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: holds {type(content).__name__}, expected a mapping")
     return content
 
 
-def read_record(kind: type[Record], path: Path) -> Record:
+def read_record(kind: type[AnyRecord], path: Path) -> AnyRecord:
     """A YAML file as a strict record.
 
     Raises:
@@ -140,8 +135,8 @@ def assignments(words: list[str]) -> dict[str, Any]:
         if not equals or not key:
             raise AgentError(f"--set {word!r}: expected key=value")
         try:
-            found[key] = yaml.safe_load(value)
-        except _NOT_YAML as error:
+            found[key] = parse_yaml(value)
+        except ERRORS as error:
             raise AgentError(f"--set {word!r}: the value is not YAML ({error})") from error
     return found
 

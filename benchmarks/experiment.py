@@ -1,12 +1,13 @@
 """Run a suite: every cell is one agent, trained with one seed, on one scenario, played on the held-out customers.
 
-A cell whose row is there is not run again, so a suite that was killed goes on where it stopped and gives the same
-rows. Never trains on evaluation customers.
+A cell whose row is there, made by the same code, is not run again, so a suite that was killed goes on where it stopped
+and gives the same rows. Never trains on evaluation customers.
 """
 
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ import numpy as np
 from agents import agent_class
 from agents.agent import Metrics, learns
 from benchmarks import provenance, store
+from benchmarks.code import UNKNOWN, code_of
 from benchmarks.configs import Suite, agent_settings
 from benchmarks.workers import Failure, work
 from blockenv import Scenario, play
@@ -36,21 +38,33 @@ class Cell(NamedTuple):
     customers: int
     days: int
     settings: dict[str, Any]
+    code: str = UNKNOWN  # see `benchmarks.code`
 
     def __str__(self) -> str:
         return f"{self.world.name} {self.agent} seed {self.seed}"
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that tells the cell from others, as plain values; the scenario by its name and digest."""
-        rest = {name: value for name, value in self._asdict().items() if name != "world"}
+        """All that is asked for, as plain values; the scenario by its name and digest."""
+        rest = {name: value for name, value in self._asdict().items() if name not in ("world", "code")}
         return {"scenario": self.world.name, "digest": self.world.digest, **rest}
 
     @property
     def key(self) -> str:
-        """Sixteen hex digits that change with anything in `identity`; the code itself is not part of it."""
-        content = json.dumps(self.identity, sort_keys=True)
+        """Sixteen hex digits that change with anything in `identity`, and with the code."""
+        content = json.dumps({**self.identity, "code": self.code}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    def wants(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row answers what is asked for, by whatever code."""
+        return all(row.get(name) == value for name, value in self.identity.items())
+
+
+class Stored(NamedTuple):
+    """What a store has of the cells that are wanted."""
+
+    rows: list[dict[str, Any] | None]  # one a cell, in their order
+    other_code: int  # cells that have rows of other code only, whether these are taken or left aside
 
 
 class Watcher:
@@ -74,21 +88,35 @@ def cells(suite: Suite) -> list[Cell]:
         days = suite.days or world.evaluation_days
         for agent in suite.agents:
             settings = agent_settings(agent, world.name, suite.settings.get(agent)).model_dump(mode="json")
-            seeds = suite.seeds if learns(agent_class(agent)) else 1
-            found += [Cell(world, agent, seed, suite.customers, days, settings) for seed in range(seeds)]
+            kind = agent_class(agent)
+            seeds, code = suite.seeds if learns(kind) else 1, code_of(kind)
+            found += [Cell(world, agent, seed, suite.customers, days, settings, code) for seed in range(seeds)]
     return sorted(found, key=lambda cell: -_weight(cell))
 
 
-def missing(wanted: list[Cell], folder: Path) -> list[Cell]:
-    """The cells that have no row in `folder` yet."""
-    have = {row["key"] for row in store.read_rows(folder)}
-    return [cell for cell in wanted if cell.key not in have]
+def stored(wanted: list[Cell], folder: Path, any_code: bool = False) -> Stored:
+    """The rows in `folder` that answer the cells; those of other code only if `any_code`, and then the latest.
+
+    Rows that do not say by which code they were made count as made by other code.
+    """
+    kept = store.read_rows(folder)
+    by_key = {row["key"]: row for row in kept}
+    rows: list[dict[str, Any] | None] = []
+    other_code = 0
+    for cell in wanted:
+        others = [] if cell.key in by_key else [row for row in kept if cell.wants(row)]
+        other_code += bool(others)
+        rows.append(others[-1] if others and any_code else by_key.get(cell.key))
+    return Stored(rows, other_code)
 
 
-def run(suite: Suite, folder: Path, workers: int, watcher: Watcher | None = None) -> list[dict[str, Any]]:
+def run(
+    suite: Suite, folder: Path, workers: int, watcher: Watcher | None = None, any_code: bool = False
+) -> list[dict[str, Any]]:
     """Run what is missing of a suite in `workers` processes of one thread each, and return all its rows.
 
-    Rows come in the order of the suite: by scenario, then agent, then seed.
+    Rows come in the order of the suite: by scenario, then agent, then seed. Those that other code has made are run
+    again, or taken as they are if `any_code`.
 
     Raises:
         OSError: `folder` cannot be written.
@@ -97,8 +125,9 @@ def run(suite: Suite, folder: Path, workers: int, watcher: Watcher | None = None
     watcher = watcher or Watcher()
     folder.mkdir(parents=True, exist_ok=True)
     wanted = cells(suite)
+    missing = [cell for cell, row in zip(wanted, stored(wanted, folder, any_code).rows, strict=True) if row is None]
     failures = []
-    for cell, answer in work(partial(run_cell, folder=folder), missing(wanted, folder), workers, watcher.started):
+    for cell, answer in work(partial(run_cell, folder=folder), missing, workers, watcher.started):
         if isinstance(answer, Failure):
             failures.append(_told(cell, answer, folder))
             watcher.failed(cell, answer.reason)
@@ -106,11 +135,10 @@ def run(suite: Suite, folder: Path, workers: int, watcher: Watcher | None = None
             watcher.finished(cell, answer)
     if failures:
         raise ExperimentError("; ".join(failures))
-    rows = {row["key"]: row for row in store.read_rows(folder)}
     agents = {name: place for place, name in enumerate(suite.agents)}
     worlds = {get(name).name: place for place, name in enumerate(suite.scenarios)}
     wanted.sort(key=lambda cell: (worlds[cell.world.name], agents[cell.agent], cell.seed))
-    return [rows[cell.key] for cell in wanted]
+    return [row for row in stored(wanted, folder, any_code).rows if row is not None]
 
 
 def run_cell(cell: Cell, folder: Path) -> dict[str, Any]:
@@ -124,6 +152,7 @@ def run_cell(cell: Cell, folder: Path) -> dict[str, Any]:
     result = play(agent, cell.world, EVALUATION_SEED, cell.customers, days=cell.days)
     row = {
         "key": cell.key,
+        "code": cell.code,
         **cell.identity,
         "training_days": counter.steps,
         "training_seconds": round(trained - started, 2),

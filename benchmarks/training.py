@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from agents import agent_class
 from agents.agent import Agent, AgentError, Metrics, parsed, training_seed, write_whole
@@ -20,7 +19,8 @@ from benchmarks import provenance
 from benchmarks.configs import ConfigError, agent_settings, read_record
 from benchmarks.curves import EVALUATIONS, PROGRESS, Curves
 from blockenv import EVALUATION_SEED, Result, Scenario, play
-from blockenv.scenarios import get
+from blockenv.scenarios import Record, get
+from blockenv.scenarios.yaml_text import yaml_text
 
 VALIDATION_SEED = EVALUATION_SEED + 1
 Show = Callable[[int, int, Metrics], None]
@@ -43,10 +43,8 @@ class Resumable(Protocol):
         ...
 
 
-class RunConfig(BaseModel):
+class RunConfig(Record):
     """All that decides a run; the content of its config.yaml."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     agent: str
     scenario: dict[str, Any] = Field(description="all its numbers, so that a run stays what it was")
@@ -114,7 +112,7 @@ class Run:
         try:
             metadata = json.dumps(_metadata(world), indent=1)
             write_whole(run.folder / "metadata.json", metadata.encode())
-            content = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+            content = yaml_text(config.model_dump())
             write_whole(run.folder / "config.yaml", content.encode())
         except BaseException:
             shutil.rmtree(run.folder, ignore_errors=True)

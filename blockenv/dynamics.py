@@ -300,6 +300,11 @@ def fatigue_after(rules: Rules, fatigue: Array, load: Array) -> Array:
     return rules.fatigue_decay * fatigue + load
 
 
+def overload_after(loaded: Array, ideal: Array, delivered: Array) -> Array:
+    """Load above the ideal, fatigue units; `delivered` is 1 on a day with contact, else 0, and so is the overload."""
+    return _above(array_namespace(loaded), loaded - ideal) * delivered
+
+
 def bond_after(
     rules: Rules,
     traits: Traits,
@@ -365,7 +370,7 @@ def step(
     delivered = xp.any(to_channel & state.reachable, axis=0)
     contact = xp.astype(delivered, kind)
     loaded = fatigue_after(rules, fatigue, mail.load * contact)
-    overload = _above(xp, loaded - ideal) * contact
+    overload = overload_after(loaded, ideal, contact)
 
     open_p = open_probability(rules, fatigue, bond, ideal, mail) * contact
     block_p = block_probability(rules, traits, now, loaded, bond, ideal, mail) * contact
@@ -456,7 +461,10 @@ def _channels_after(
     ordered: Array,
     uniform: Array,
 ) -> tuple[Array, Array]:
-    """Channels blocked and reopened today, (C, N) bool each. Only the living decide about their channels."""
+    """Channels blocked and reopened today, (C, N) bool each.
+
+    Only the living decide about their channels, and only what they once opted in to can be won back.
+    """
     xp = array_namespace(bond)
     kind = bond.dtype
     able = state.reachable & state.alive
@@ -465,7 +473,7 @@ def _channels_after(
     elsewhere = able & ~to_channel & (uniform < union(traits.background_block, spill))
     reopened = ~state.reachable & state.alive
     if rules.win_back:
-        reopened = reopened & (uniform < win_back_probability(rules, bond, xp.astype(ordered, kind)))
+        reopened = reopened & traits.opted_in & (uniform < win_back_probability(rules, bond, xp.astype(ordered, kind)))
     else:
         reopened = reopened & ~reopened
     return by_message | elsewhere, reopened

@@ -20,11 +20,15 @@ def benchmark(
     workers: Annotated[
         int | None, typer.Option(help="Processes of one thread each; one a core if not given.", min=1)
     ] = None,
+    any_code: Annotated[
+        bool, typer.Option("--any-code", help="Also take rows that other code has made, instead of running them again.")
+    ] = False,
     plan_only: Annotated[bool, typer.Option("--plan", help="Only say what would be run.")] = False,
 ) -> None:
     """Train every agent of a suite, play all on the same held-out customers, and rank them.
 
-    Killed and started again it goes on where it stopped and gives the same rows.
+    Killed and started again it goes on where it stopped and gives the same rows; after a change of the code it runs
+    everything again.
     """
     from agents.agent import write_whole
     from benchmarks import configs, experiment, leaderboard
@@ -32,13 +36,17 @@ def benchmark(
     plan = configs.suite(suite)
     folder = out or Path("runs") / suite.stem
     wanted = experiment.cells(plan)
-    missing = experiment.missing(wanted, folder)
+    stored = experiment.stored(wanted, folder, any_code)
+    missing = [cell for cell, row in zip(wanted, stored.rows, strict=True) if row is None]
     processes = max(1, min(workers or _cores(), len(missing)))
     say(
         f"{plan.title}: {len(plan.scenarios)} scenarios x {len(plan.agents)} agents make {len(wanted)} cells, "
         f"{len(wanted) - len(missing)} done before, {len(missing)} to run on {processes} "
         f"{'worker' if processes == 1 else 'workers'}, into {folder}"
     )
+    if stored.other_code:
+        fate = "taken all the same" if any_code else "run again (--any-code would take the rows as they are)"
+        say(f"cells with rows of other code only: {stored.other_code}, {fate}")
     if plan_only:
         for cell in missing:
             say(f"  {cell}")
@@ -47,7 +55,7 @@ def benchmark(
     with bar() as progress:
         watcher = _watcher(progress, plan.title, len(wanted), len(wanted) - len(missing))
         try:
-            rows = experiment.run(plan, folder, processes, watcher)
+            rows = experiment.run(plan, folder, processes, watcher, any_code)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 "the rows of finished cells are kept, the same command goes on from there"

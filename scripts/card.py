@@ -9,42 +9,44 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
-from blockenv.scenarios import SCENARIOS, ScenarioError
-from calibration.card import Card, card
+from agents.agent import write_whole
+from blockenv.scenarios import SCENARIOS
+from calibration.card import Card
+from calibration.card import card as card_of
 from calibration.rows import GROUPS, Verdict
+from scripts.cli import bar, command, console, say
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 COLOURS: dict[Verdict, str] = {"pass": "green", "fail": "red", "no data": "dim"}
 
 
-def main(
-    scenario: Annotated[str, typer.Argument(help="a scenario of the canon, or a .yaml file")] = "",
-    customers: Annotated[int, typer.Option(min=GROUPS, help="customers in every play")] = 4096,
-    every: Annotated[bool, typer.Option("--all", help="all scenarios of the canon")] = False,
-    to_json: Annotated[Path | None, typer.Option("--json", help="also write the cards here")] = None,
+@app.command()
+@command
+def card(
+    scenario: Annotated[str | None, typer.Argument(help="A scenario of the canon, or a .yaml file.")] = None,
+    customers: Annotated[int, typer.Option(min=GROUPS, help="Customers in every play.")] = 4096,
+    every: Annotated[bool, typer.Option("--all", help="All scenarios of the canon.")] = False,
+    to_json: Annotated[Path | None, typer.Option("--json", help="Also write the cards here.")] = None,
 ) -> None:
     """Play a scenario by plain timetables and compare it with what has been published."""
-    if bool(scenario) == every:
-        raise typer.BadParameter("name one scenario, or ask for --all")
-    console = Console()
+    if every == (scenario is not None):
+        raise ValueError("scenario: name one, or ask for --all, and not for both")
     cards = []
-    for name in SCENARIOS if every else (scenario,):
-        with Progress(console=console, transient=True) as progress:
-            task = progress.add_task(name, total=None)
-            try:
-                found = card(name, customers, progress=partial(progress.advance, task))
-            except ScenarioError as error:
-                raise typer.BadParameter(str(error)) from error
-        console.print(_table(found))
-        for number, source in enumerate(_sources(found), start=1):
-            console.print(f"{number}. {source}", markup=False, highlight=False)
-        cards.append(found)
+    with bar() as progress:
+        for name in SCENARIOS if scenario is None else (scenario,):
+            task = progress.add_task(name, total=None, note="")
+            found = card_of(name, customers, progress=partial(progress.advance, task))
+            progress.remove_task(task)
+            console.print(_table(found))
+            for number, source in enumerate(_sources(found), start=1):
+                say(f"{number}. {source}")
+            cards.append(found)
     if to_json is not None:
         content = [each._asdict() | {"rows": [line._asdict() for line in each.rows]} for each in cards]
-        to_json.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_whole(to_json, json.dumps(content, indent=1).encode())
 
 
 def _table(found: Card) -> Table:
@@ -83,4 +85,4 @@ def _range(low: float | None, high: float | None) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -25,10 +25,12 @@ def evaluate(
         bool, typer.Option("--best", help="The best policy on validation customers, not the last.")
     ] = False,
 ) -> None:
-    """CLV with its interval beside silence and the tuned cap, by segment, on customers nobody has trained on."""
+    """CLV with its interval beside silence and the tuned cap, by segment, on customers nobody has trained on.
+
+    The cap is tuned once and kept in the run folder.
+    """
     from agents import agent_class
-    from agents.agent import Unwatched
-    from benchmarks.configs import agent_settings
+    from benchmarks.reference import tuned_cap
     from benchmarks.training import Run
     from blockenv import play
 
@@ -38,8 +40,7 @@ def evaluate(
     with bar() as progress:
         if "cap" not in players:
             tuning = progress.add_task("tuning the cap", total=None, note="")
-            players["cap"] = agent_class("cap")(scenario, agent_settings("cap", scenario.name))
-            players["cap"].fit(0, Unwatched())
+            players["cap"] = tuned_cap(scenario, run_folder)
             progress.remove_task(tuning)
         days = customers * scenario.evaluation_days
         task = progress.add_task("customer-days", total=len(players) * days, note="")

@@ -17,13 +17,13 @@ def scenarios(
     save: Annotated[Path | None, typer.Option(help="Write the scenario as YAML, to start your own from.")] = None,
 ) -> None:
     """List the canon; or show, or save, one scenario."""
-    import yaml
     from rich.syntax import Syntax
     from rich.table import Table
 
     from blockenv import SCENARIOS, ScenarioError
     from blockenv.scenarios import get
     from blockenv.scenarios import save as write
+    from blockenv.scenarios.yaml_text import yaml_text
 
     if save is not None:
         if name is None:
@@ -32,7 +32,7 @@ def scenarios(
         say(f"{name} written to {save}; play it by gym.make('blockenv/Custom-v0', scenario='{save}')")
         return
     if name is not None:
-        text = yaml.safe_dump(get(name).model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        text = yaml_text(get(name).model_dump(mode="json"))
         console.print(Syntax(text, "yaml", background_color="default"))
         return
     table = Table(title="scenarios")

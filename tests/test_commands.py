@@ -75,7 +75,7 @@ def ppo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     logs = tmp_path_factory.mktemp("logs")
     words = ["ppo", "--scenario", "Frequency-v0", "--steps", "20_000", "--seed", "4"]
     options = ["--eval-customers", "32", "--save-freq", "5000", "--log-folder", logs]
-    settings = ["--set", "envs=64", "--set", "rollout=16", "--set", "hidden=[16]", "--set", "start=scratch"]
+    settings = ["--set", "envs=64", "--set", "rollout=16", "--set", "hidden=[16]"]
     told = well("train", *words, *settings, *options)
     folder = logs / "ppo" / "Frequency-v0_1"
     assert told.startswith(f"ppo on Frequency-v0, seed 4, run folder {folder}\n")
@@ -182,7 +182,7 @@ def interrupted(name: str, words: list[object], condition: Callable[[], bool]) -
 
 def test_train_stopped_by_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     folder = tmp_path / "ppo" / "Frequency-v0_1"
-    settings = ["--set", "envs=64", "--set", "rollout=16", "--set", "start=scratch", "--eval-customers", "2"]
+    settings = ["--set", "envs=64", "--set", "rollout=16", "--eval-customers", "2"]
     words = ["ppo", "--scenario", "Frequency-v0", "--steps", "2e6", *settings, "--save-freq", "2000", "-f", tmp_path]
     done = interrupted("train", words, (folder / "checkpoint" / "state.json").exists)
     assert done.returncode == 130, done.stderr
@@ -228,6 +228,9 @@ def test_evaluate_compares_with_silence_and_the_cap(ppo: Path) -> None:
     silence = rows[0]
     assert silence[2] == ""
     assert silence[4:] == ["0.00", ""]
+    before = (ppo / "cap.json").read_bytes()
+    assert well("evaluate", ppo, "--customers", 32) == told
+    assert (ppo / "cap.json").read_bytes() == before
 
 
 def test_evaluate_refuses_what_is_no_run_or_is_damaged(ppo: Path, tmp_path: Path) -> None:
@@ -272,7 +275,24 @@ def test_benchmark_makes_the_tables_and_does_nothing_twice(suite: Path, tmp_path
     assert b"linucb (2 seeds)" in tables[0]
     again = well("benchmark", suite, "--out", out)
     assert "8 done before, 0 to run" in again
+    assert "other code" not in again
     assert [(out / name).read_bytes() for name in ("leaderboard.md", "leaderboard.csv")] == tables
+
+
+def test_benchmark_tells_of_rows_that_other_code_has_made(suite: Path, tmp_path: Path) -> None:
+    suite.write_text(yaml.safe_dump({**SUITE, "agents": ["silence"], "settings": {}}))
+    out = tmp_path / "out"
+    well("benchmark", suite, "--out", out)
+    rows = store.read_rows(out)
+    (out / "rows.jsonl").write_text("".join(json.dumps(row | {"key": "k", "code": "0ther"}) + "\n" for row in rows[:1]))
+    (out / "values" / f"{rows[0]['key']}.npy").rename(out / "values" / "k.npy")
+    told = well("benchmark", suite, "--out", out, "--plan")
+    assert "0 done before, 2 to run" in told
+    assert "cells with rows of other code only: 1, run again (--any-code would take the rows as they are)" in told
+    told = well("benchmark", suite, "--out", out, "--any-code")
+    assert "1 done before, 1 to run" in told
+    assert "cells with rows of other code only: 1, taken all the same" in told
+    assert len(store.read_rows(out)) == 2
 
 
 def test_a_terminal_is_shown_the_cells_that_are_running(suite: Path, tmp_path: Path) -> None:
@@ -309,7 +329,8 @@ def test_benchmark_stopped_by_ctrl_c_keeps_its_rows(tmp_path: Path) -> None:
     assert done.returncode == 130, done.stderr
     assert done.stderr == "stopped; the rows of finished cells are kept, the same command goes on from there\n"
     assert len(store.read_rows(out)) == 4
-    assert "4 done before, 2 to run" in well("benchmark", suite, "--out", out, "--plan")
+    # Of any code, as somebody may be working here.
+    assert "4 done before, 2 to run" in well("benchmark", suite, "--out", out, "--plan", "--any-code")
 
 
 def test_benchmark_names_what_is_wrong(suite: Path, tmp_path: Path) -> None:
@@ -357,3 +378,20 @@ def test_scenarios_refuses_in_one_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_text(json.dumps({"base": "Style-v0", "discount": 3}))
     assert "broken.yaml: discount: " in refused("scenarios", broken)
+
+
+# --- card ---
+
+
+def test_card_refuses_in_one_line(tmp_path: Path) -> None:
+    assert "scenario: name one, or ask for --all" in refused("card")
+    assert "scenario: name one, or ask for --all" in refused("card", "Retail-v0", "--all")
+    assert "scenario: 'Nowhere-v0' is neither" in refused("card", "Nowhere-v0")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(json.dumps({"base": "Style-v0", "discount": True}))
+    assert "broken.yaml: discount: expected a number, not a truth value" in refused("card", broken)
+    words = ["Frequency-v0", "--customers", 8, "--json", tmp_path / "absent" / "card.json"]
+    done = command("card", *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1

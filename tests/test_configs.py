@@ -62,7 +62,9 @@ def test_a_suite_says_what_it_leaves_out_by_defaults(written: Any) -> None:
     ("text", "reason"),
     [
         (SOUND + "sedes: 3\n", "sedes: Extra inputs are not permitted"),
-        (SOUND + "seeds: many\n", "seeds: .*valid integer.*'many'"),
+        (SOUND + "seeds: many\n", "seeds: expected a number, not text.*'many'"),
+        (SOUND + "seeds: true\n", "seeds: expected a number, not a truth value.*got True"),
+        (SOUND + "days: '28'\n", "days: expected a number, not text.*got '28'"),
         (SOUND + "seeds: 0\n", "seeds: .*greater than or equal to 1.*got 0"),
         (SOUND + "customers: 1\n", "customers: .*greater than or equal to 2"),
         (SOUND + "days: 1.5\n", "days: .*1.5"),
@@ -78,6 +80,7 @@ def test_a_suite_says_what_it_leaves_out_by_defaults(written: Any) -> None:
         (SOUND + "settings: {ppo: {}}\n", r"settings: \['ppo'\] are not among the agents"),
         (SOUND + "settings: {cap: {gaps: 3}}\n", "settings of cap: gaps: .*Settings are: customers"),
         (SOUND + "settings: {cap: {gap: often}}\n", "settings of cap: gap: .*'often'"),
+        (SOUND + "settings: {cap: {gap: yes}}\n", "settings of cap: gap: expected a number, not a truth value"),
         (SOUND + "settings: {cap: 3}\n", "settings.cap: .*dictionary"),
         ("- a\n- b\n", "holds list, expected a mapping"),
         ("", "holds NoneType, expected a mapping"),
@@ -163,7 +166,7 @@ def test_a_wrong_agent_config_is_refused_by_file_and_field(
 
 
 def test_assignments_are_read_as_yaml() -> None:
-    found = assignments(["steps=2_000_000", "rate=1.0e-3", "hidden=[64, 32]", "sample=false", "text=a=b", "none="])
+    found = assignments(["steps=2_000_000", "rate=1e-3", "hidden=[64, 32]", "sample=false", "text=a=b", "none="])
     expected = {"steps": 2_000_000, "rate": 1e-3, "hidden": [64, 32], "sample": False, "text": "a=b", "none": None}
     assert found == expected
 

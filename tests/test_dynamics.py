@@ -74,14 +74,14 @@ def village(scenario: Scenario, customers: int, seed: int = 1, alive: float = 1.
     rng = np.random.default_rng(seed)
     numbers = np.arange(customers)
     seeds = np.full(customers, seed, np.uint64)
-    rules = population.rules(scenario, dtype)
+    rules, traits = population.rules(scenario, dtype), population.draw(scenario, seeds, numbers, dtype)
     return Village(
         rules=rules,
-        traits=population.draw(scenario, seeds, numbers, dtype),
+        traits=traits,
         state=State(
             fatigue=rng.integers(0, rules.fatigue_levels, customers).astype(np.int32),
             bond=rng.integers(0, rules.bond_levels, customers).astype(np.int32),
-            reachable=rng.random((len(scenario.channels), customers)) < 0.7,
+            reachable=(rng.random((len(scenario.channels), customers)) < 0.7) & traits.opted_in,
             alive=rng.random(customers) < alive,
         ),
         day=rng.integers(0, 400, customers),
@@ -605,7 +605,7 @@ def test_blocks_in_the_background_and_by_spill_over_happen_as_often_as_they_shou
 def test_win_backs_happen_as_often_as_they_should() -> None:
     day = busy_day()
     state, rules = day.place.state, day.place.rules
-    closed = ~state.reachable & state.alive
+    closed = ~state.reachable & state.alive & day.place.traits.opted_in
     probability = dynamics.win_back_probability(rules, state.bond * rules.bond_step, day.outcome.ordered.astype(float))
     as_often(day.outcome.reopened[closed], probability[closed])
     assert not np.any(day.outcome.reopened & ~closed)
@@ -776,7 +776,7 @@ def test_with_the_worst_luck_everything_possible_happens_and_nothing_impossible(
     state, outcome = dynamics.step(place.rules, place.traits, place.state, place.day, place.action, luck, place.row)
     assert np.array_equal(outcome.opened, outcome.delivered)
     assert np.array_equal(outcome.blocked, place.state.reachable)
-    assert np.array_equal(outcome.reopened, ~place.state.reachable)
+    assert np.array_equal(outcome.reopened, ~place.state.reachable & place.traits.opted_in)
     assert outcome.churned.all()
     calm = get(
         {
@@ -793,6 +793,29 @@ def test_with_the_worst_luck_everything_possible_happens_and_nothing_impossible(
         assert not np.any(outcome.blocked | outcome.reopened | outcome.churned)
         assert np.array_equal(outcome.ordered, outcome.prompted)
         assert np.array_equal(state.reachable, place.state.reachable)
+
+
+@settings(DETERMINISTIC, max_examples=30)
+@given(st.lists(st.sampled_from([0.0, 0.3, 1.0]), min_size=3, max_size=3), st.integers(0, 1000), st.booleans())
+def test_only_a_channel_that_was_opted_in_to_is_ever_open(opt_in: list[float], seed: int, lucky: bool) -> None:
+    """Winning back undoes a block; a consent that was never given is not one."""
+    channels = [{**each, "opt_in": share} for each, share in zip(BUSY["channels"], opt_in, strict=True)]
+    place = village(get({**BUSY, "channels": channels}), 60, seed=seed)
+    luck, reopened = extreme_luck(0.0, 60, 3), np.zeros((3, 60), bool)
+    for day in range(15):
+        if lucky:  # whatever can reopen does
+            state, outcome = dynamics.step(
+                place.rules, place.traits, place.state, place.day, place.action, luck, place.row
+            )
+            state = state._replace(alive=place.state.alive)
+        else:
+            state, outcome = place.live(day)
+        assert not np.any(state.reachable & ~place.traits.opted_in)
+        assert not np.any(outcome.reopened & ~place.traits.opted_in)
+        reopened |= outcome.reopened
+        place = place._replace(state=state, day=place.day + 1)
+    if lucky:
+        assert np.array_equal(reopened, place.traits.opted_in)
 
 
 def test_nobody_blocks_without_blocking() -> None:

@@ -582,6 +582,7 @@ def test_an_episode_of_a_custom_scenario_ends_at_its_horizon() -> None:
     [
         ({"num_envs": 0}, "num_envs: 0"),
         ({"num_envs": 2.0}, "num_envs: 2.0"),
+        ({"num_envs": True}, "num_envs: True, expected a whole number"),
         ({"max_episode_steps": 0}, "max_episode_steps: 0"),
         ({"max_episode_steps": 7.5}, "max_episode_steps: 7.5"),
         ({"first_customer": -1}, "first_customer: -1"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from blockenv.rollout import EVALUATION_SEED
 from blockenv.scenarios import get, save
 
 ROOT = Path(__file__).parent.parent
-TIMES = ("training_seconds", "playing_seconds", "commit")  # the commit, as somebody may be working here
+# The last three, as somebody may be working here.
+TIMES = ("training_seconds", "playing_seconds", "commit", "code", "key")
 TINY: dict[str, Any] = {
     "title": "Tiny",
     "scenarios": ["Frequency-v0", "Style-v0"],
@@ -132,6 +134,7 @@ def test_a_key_changes_with_everything_that_tells_cells_apart() -> None:
         cell._replace(days=29),
         cell._replace(settings={"gap": 8}),
         cell._replace(settings={"gap": 7, "days": 1}),
+        cell._replace(code="c0ffee"),
     ]
     assert len({cell.key, *(other.key for other in others)}) == 1 + len(others)
     assert cell.key == cell._replace(settings=dict(cell.settings)).key
@@ -216,6 +219,80 @@ def test_a_suite_that_was_killed_ends_with_the_same_rows_and_values(
     for one, other in zip(found, expected, strict=True):
         assert store.read_values(folder, one).tobytes() == store.read_values(undisturbed, other).tobytes()
     assert all(json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines())
+
+
+# --- code ---
+
+
+def of_other_code(undisturbed: Path, target: Path, code: str | None) -> None:
+    """A store as other code would have left it, with keys of its own and values one higher; None does not say."""
+    for row in store.read_rows(undisturbed):
+        other = {**row, "key": f"{code}{row['key']}", "code": code, "value": row["value"] + 1}
+        values = store.read_values(undisturbed, row) + 1
+        store.write(target, {name: value for name, value in other.items() if name != "code" or code}, values)
+
+
+@pytest.mark.parametrize("code", ["0ther", None])
+def test_rows_of_other_code_are_left_aside_and_run_again(undisturbed: Path, tmp_path: Path, code: str | None) -> None:
+    folder, notes = tmp_path / "store", Notes()
+    of_other_code(undisturbed, folder, code)
+    some = tiny(scenarios=["Frequency-v0"], agents=["silence", "cap"], settings={"cap": TINY["settings"]["cap"]})
+    found = experiment.stored(cells(some), folder)
+    assert (found.rows, found.other_code) == ([None, None], 2)
+    before = (folder / "rows.jsonl").read_bytes()
+    rows = experiment.run(some, folder, 1, notes)
+    expected = experiment.run(some, undisturbed, 1)
+    assert told(rows) == told(expected)
+    assert len([event for event, _ in notes.events if event == "finished"]) == 2
+    # What was there stays, rows and values, and is not asked again.
+    assert (folder / "rows.jsonl").read_bytes().startswith(before)
+    assert len(store.read_rows(folder)) == 10
+    found = experiment.stored(cells(some), folder)
+    assert (None in found.rows, found.other_code) == (False, 0)
+
+
+@pytest.mark.parametrize("code", ["0ther", None])
+def test_rows_of_any_code_are_taken_if_told_so(undisturbed: Path, tmp_path: Path, code: str | None) -> None:
+    folder, notes = tmp_path / "store", Notes()
+    of_other_code(undisturbed, folder, code)
+    assert experiment.stored(cells(tiny()), folder, any_code=True).other_code == 8
+    rows = experiment.run(tiny(), folder, 1, notes, any_code=True)
+    expected = experiment.run(tiny(), undisturbed, 1)
+    assert notes.events == []
+    assert [row["value"] for row in rows] == [row["value"] + 1 for row in expected]
+    for row, other in zip(rows, expected, strict=True):
+        np.testing.assert_allclose(store.read_values(folder, row), store.read_values(undisturbed, other) + 1, rtol=1e-6)
+
+
+def test_any_code_prefers_its_own_and_then_the_latest(undisturbed: Path, tmp_path: Path) -> None:
+    some = tiny(scenarios=["Style-v0"], agents=["silence"], settings={})
+    (own,) = experiment.run(some, undisturbed, 1)
+    values = store.read_values(undisturbed, own)
+    for number in range(2):
+        store.write(tmp_path, own | {"key": f"k{number}", "code": f"c{number}"}, values)
+    (found,) = experiment.run(some, tmp_path, 1, any_code=True)
+    assert found["code"] == "c1"
+    store.write(tmp_path, own, values)
+    store.write(tmp_path, own | {"key": "k3", "code": "c3"}, values)
+    (found,) = experiment.run(some, tmp_path, 1, any_code=True)
+    assert found == own
+
+
+def test_rows_of_other_settings_are_no_answer_whatever_their_code(undisturbed: Path, tmp_path: Path) -> None:
+    suite = tiny(settings={**TINY["settings"], "cap": {**TINY["settings"]["cap"], "gap": 6}})
+    of_other_code(undisturbed, tmp_path / "other", "0ther")
+    found = experiment.stored(cells(suite), tmp_path / "other", any_code=True)
+    assert [cell.agent for cell, row in zip(cells(suite), found.rows, strict=True) if row is None] == ["cap", "cap"]
+
+
+def test_the_committed_rows_do_not_say_their_code_or_say_it_well() -> None:
+    """Rows that are older than the field are read like any others, and count as made by unknown code."""
+    path = ROOT / "benchmarks" / "results" / "quick" / "rows.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert rows
+    for row in rows:
+        assert re.fullmatch("[0-9a-f]{16}", row.get("code", "0" * 16))
+        assert {"key", "scenario", "digest", "agent", "seed", "customers", "days", "settings"} <= row.keys()
 
 
 FOREIGN = """

@@ -252,7 +252,7 @@ def test_a_failed_send_on_one_channel_says_nothing_of_another() -> None:
     assert log.known_reachable[:, 0].tolist() == [True, False, True]
 
 
-def test_who_never_opted_in_is_known_from_the_first_day_and_can_be_won() -> None:
+def test_who_never_opted_in_is_known_from_the_first_day_and_what_opens_is_noticed() -> None:
     ledger, log = start(opted_in=False)
     assert not log.known_reachable.any()
     for channel in (SMS, PUSH, EMAIL):

@@ -1,6 +1,6 @@
 """The bootstrap agrees with the closed forms where there are any, and the chance of winning is counted right."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,25 +8,7 @@ from numpy.typing import NDArray
 
 from benchmarks.resampling import probability_of_improvement, stratified_bootstrap
 from benchmarks.statistics import Estimate, paired_difference, relative
-
-CUSTOMERS = 100
-MEAN = 10.0
-
-
-def world(
-    rng: np.random.Generator, seeds: Sequence[int], seed_spread: float, rest_spread: float
-) -> list[NDArray[np.float64]]:
-    """Agents of equal true mean that meet the same customers; one row is a rule, without luck in training."""
-    customers = 3 * rng.standard_normal(CUSTOMERS)
-    agents = []
-    for rows in seeds:
-        table = MEAN + customers + rng.standard_normal((1, CUSTOMERS))
-        if rows > 1:
-            table = table + seed_spread * rng.standard_normal((rows, 1))
-            table = table + rest_spread * rng.standard_normal((rows, CUSTOMERS))
-        agents.append(table)
-    return agents
-
+from tests.made_up_rows import GOOD, HOLED, world
 
 # --- bootstrap ---
 
@@ -124,9 +106,6 @@ def test_a_learner_that_collapsed_into_a_rule_wins_half_the_time_in_spite_of_rou
 
 
 # --- errors ---
-
-GOOD = np.ones((2, 4))
-HOLED = np.array([[1.0, 2.0, 3.0, 4.0], [5.0, np.nan, 7.0, np.inf]])
 
 
 @pytest.mark.parametrize(

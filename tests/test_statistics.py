@@ -18,28 +18,12 @@ from benchmarks.statistics import (
     ranks,
     relative,
 )
+from tests.made_up_rows import CUSTOMERS, GOOD, HOLED, MEAN, world
 
 DETERMINISTIC = settings(deadline=None, derandomize=True, max_examples=60)
 
-CUSTOMERS = 100
-MEAN = 10.0
 # Standard error of a difference of rules in `world`, the unit for "large" seed variance.
 CUSTOMER_ERROR = (2 / CUSTOMERS) ** 0.5
-
-
-def world(
-    rng: np.random.Generator, seeds: Sequence[int], seed_spread: float, rest_spread: float
-) -> list[NDArray[np.float64]]:
-    """Agents of equal true mean that meet the same customers; one row is a rule, without luck in training."""
-    customers = 3 * rng.standard_normal(CUSTOMERS)
-    agents = []
-    for rows in seeds:
-        table = MEAN + customers + rng.standard_normal((1, CUSTOMERS))
-        if rows > 1:
-            table = table + seed_spread * rng.standard_normal((rows, 1))
-            table = table + rest_spread * rng.standard_normal((rows, CUSTOMERS))
-        agents.append(table)
-    return agents
 
 
 def covers(estimate: Estimate, truth: float) -> bool:
@@ -257,9 +241,6 @@ def test_verdicts_on_rules_are_holms(seed: int, count: int, level: float) -> Non
 
 
 # --- errors ---
-
-GOOD = np.ones((2, 4))
-HOLED = np.array([[1.0, 2.0, 3.0, 4.0], [5.0, np.nan, 7.0, np.inf]])
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from blockenv.scenarios.canon import SCENARIOS
 from blockenv.scenarios.files import ScenarioError, ScenarioLike, get, load, save
-from blockenv.scenarios.schema import Channel, Record, Scenario, Segment, Style
+from blockenv.scenarios.schema import Channel, Record, Scenario, Segment, Style, changed
 
 __all__ = [
     "SCENARIOS",
@@ -13,6 +13,7 @@ __all__ = [
     "ScenarioLike",
     "Segment",
     "Style",
+    "changed",
     "get",
     "load",
     "save",

@@ -7,7 +7,7 @@ one scenario's numbers depend on another's by mutation; records are frozen, and 
 from typing import Any
 
 from blockenv.scenarios.retail import RETAIL
-from blockenv.scenarios.schema import Calendar, Channel, Provenance, Scenario, Segment, Spread, Style
+from blockenv.scenarios.schema import Calendar, Channel, Provenance, Scenario, Segment, Spread, Style, changed
 
 PUSH = Channel(
     name="push",
@@ -138,9 +138,7 @@ def _variant(name: str, isolates: str, **changes: Any) -> Scenario:
     """Omnichannel with other numbers; effects on slots, styles and products it no longer has are dropped."""
     fields = {**dict(_OMNICHANNEL), "name": name, "isolates": isolates, **changes}
     if fields["products"] == ("any",):
-        fields["segments"] = tuple(
-            segment.model_copy(update={"relevance": {"any": _ONLY_PRODUCT}}) for segment in fields["segments"]
-        )
+        fields["segments"] = tuple(changed(segment, relevance={"any": _ONLY_PRODUCT}) for segment in fields["segments"])
     kept = {
         "style_block": {style.name for style in fields["styles"]},
         "style_buy": {style.name for style in fields["styles"]},
@@ -148,11 +146,12 @@ def _variant(name: str, isolates: str, **changes: Any) -> Scenario:
         "relevance": set(fields["products"]),
     }
     fields["segments"] = tuple(
-        segment.model_copy(
-            update={
+        changed(
+            segment,
+            **{
                 effect: {key: value for key, value in getattr(segment, effect).items() if key in names}
                 for effect, names in kept.items()
-            }
+            },
         )
         for segment in fields["segments"]
     )
@@ -168,7 +167,7 @@ def _variant(name: str, isolates: str, **changes: Any) -> Scenario:
 
 
 def _open_to_all(channel: Channel, **changes: Any) -> Channel:
-    return channel.model_copy(update={"opt_in": 1.0, **changes})
+    return changed(channel, **{"opt_in": 1.0, **changes})
 
 
 _ONE_SLOT: dict[str, Any] = {"slots": ("any",)}
@@ -176,7 +175,7 @@ _ONE_STYLE: dict[str, Any] = {"styles": (Style(name="plain"),)}
 _ONE_PRODUCT: dict[str, Any] = {"products": ("any",)}
 
 _NO_WEEKEND: dict[str, Any] = {
-    "segments": tuple(segment.model_copy(update={"weekend_block": 0.0}) for segment in SEGMENTS),
+    "segments": tuple(changed(segment, weekend_block=0.0) for segment in SEGMENTS),
     "spread": Spread(weekend=0.0),
 }
 
@@ -256,7 +255,7 @@ _CANON = (
     _variant(
         "Silent-v0",
         "Omnichannel with blocks that the firm never gets to see",
-        channels=tuple(channel.model_copy(update={"visibility": "never"}) for channel in _OMNICHANNEL.channels),
+        channels=tuple(changed(channel, visibility="never") for channel in _OMNICHANNEL.channels),
     ),
     _variant(
         "Winback-v0",
@@ -281,7 +280,7 @@ _CANON = (
     _variant(
         "NoBlocking-v0",
         "the ablation: nobody ever blocks, so a result that survives here is not about blocking",
-        channels=tuple(channel.model_copy(update={"block_probability": 0.0}) for channel in _OMNICHANNEL.channels),
+        channels=tuple(changed(channel, block_probability=0.0) for channel in _OMNICHANNEL.channels),
     ),
 )
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from blockenv.scenarios.canon import SCENARIOS
 from blockenv.scenarios.schema import Scenario
+from blockenv.scenarios.yaml_text import ERRORS, parse_yaml, yaml_text
 
 ScenarioLike = Scenario | str | Path | Mapping[str, Any]
 
@@ -52,9 +52,8 @@ def load(path: str | Path) -> Scenario:
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a null in the path
         raise ScenarioError(f"{path}: cannot be read as a scenario file ({error})") from error
     try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
-        # PyYAML lets what its constructors raise through: `!!bool x`, 2001-99-99, or brackets nested too deep.
+        content = parse_yaml(text)
+    except ERRORS as error:
         raise ScenarioError(f"{path}: not valid YAML ({error})") from error
     if not isinstance(content, Mapping):
         raise ScenarioError(f"{path}: holds {type(content).__name__}, expected a mapping of scenario fields")
@@ -68,7 +67,7 @@ def save(scenario: Scenario, path: str | Path) -> None:
         OSError: the folder does not exist or cannot be written.
     """
     path = Path(path)
-    text = yaml.safe_dump(scenario.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    text = yaml_text(scenario.model_dump(mode="json"))
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
