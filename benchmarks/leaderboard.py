@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import references
+from benchmarks.references import Reference, ReferencesError
 from benchmarks.statistics import Estimate, Rank, mean_estimate, paired_difference, ranks, relative
 from benchmarks.store import read_values
 
 BASELINE, RIVAL = "silence", "cap"
+LINES = {"oracle": "full information", "belief": "attainable line"}  # what these agents stand for in the tables
 
 
 class Entry(NamedTuple):
@@ -25,6 +28,7 @@ class Entry(NamedTuple):
     seeds: int
     value: Estimate  # money a customer, discounted
     over_silence: Estimate | None  # paired; none for silence itself, or where it was not played
+    score: Estimate | None  # 0 is silence, 100 full information; none for silence itself, or without references
     over_cap: Estimate | None  # paired, likewise
     uplift: Estimate | None  # share of silence; none also where silence is not surely worth something
     rank: Rank
@@ -40,6 +44,7 @@ class Board(NamedTuple):
     days: int
     commits: list[str]  # of the code that made the rows
     entries: list[Entry]
+    remark: str  # why there are no scores; empty where there are
 
 
 MEASURES = {
@@ -52,8 +57,14 @@ MEASURES = {
 }
 
 
-def boards(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Board]:
+def boards(rows: Sequence[Mapping[str, Any]], folder: Path, reference_folder: Path = references.FOLDER) -> list[Board]:
     """A board for every scenario in `rows`, in the order of their first appearance.
+
+    Args:
+        rows: of any number of scenarios.
+        folder: where the customers' values are.
+        reference_folder: where the exact values are that scores are made of. A board has no scores where there are
+            none for the scenario, or only stale ones; its remark tells which.
 
     Raises:
         ValueError: rows of one scenario come from different worlds, customers or windows, or rows of one agent
@@ -67,7 +78,7 @@ def boards(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Board]:
             if len(different) > 1:
                 raise ValueError(f"{scenario}: rows of different {field} {sorted(different)} cannot share a board")
         _check_seeds(scenario, mine)
-        found.append(_board(scenario, mine, folder))
+        found.append(_board(scenario, mine, folder, reference_folder))
     return found
 
 
@@ -82,7 +93,13 @@ def _check_seeds(scenario: str, rows: list[Mapping[str, Any]]) -> None:
         seeds[row["seed"]] = row["settings"]
 
 
-def _board(scenario: str, rows: list[Mapping[str, Any]], folder: Path) -> Board:
+def _board(scenario: str, rows: list[Mapping[str, Any]], folder: Path, reference_folder: Path) -> Board:
+    first, remark, reference = rows[0], "", None
+    try:
+        reference = references.fitting(scenario, first["digest"], first["days"], reference_folder)
+        remark = "" if reference else f"{scenario}: no reference values, hence no scores"
+    except ReferencesError as error:
+        remark = f"{error}; hence no scores"
     agents = list(dict.fromkeys(row["agent"] for row in rows))
     by_agent = {
         agent: sorted((row for row in rows if row["agent"] == agent), key=lambda row: row["seed"]) for agent in agents
@@ -95,6 +112,7 @@ def _board(scenario: str, rows: list[Mapping[str, Any]], folder: Path) -> Board:
             seeds=len(by_agent[agent]),
             value=mean_estimate(values[agent]),
             over_silence=_difference(values, agent, BASELINE),
+            score=_score(values, agent, reference),
             over_cap=_difference(values, agent, RIVAL),
             uplift=_uplift(values, agent),
             rank=places[agent],
@@ -103,15 +121,22 @@ def _board(scenario: str, rows: list[Mapping[str, Any]], folder: Path) -> Board:
         for agent in agents
     ]
     entries.sort(key=lambda entry: -entry.value.mean)
-    first = rows[0]
     commits = sorted({str(row.get("commit", "unknown")) for row in rows})
-    return Board(scenario, first["digest"], first["customers"], first["days"], commits, entries)
+    return Board(scenario, first["digest"], first["customers"], first["days"], commits, entries, remark)
 
 
 def _difference(values: Mapping[str, NDArray[np.float64]], agent: str, other: str) -> Estimate | None:
     if other not in values or agent == other:
         return None
     return paired_difference(values[agent], values[other])
+
+
+def _score(values: Mapping[str, NDArray[np.float64]], agent: str, reference: Reference | None) -> Estimate | None:
+    over_silence = _difference(values, agent, BASELINE)
+    if over_silence is None or reference is None:
+        return None
+    profile = values[agent].mean(axis=0) - values[BASELINE].mean(axis=0)
+    return references.score(over_silence, profile, reference.gap)
 
 
 def _uplift(values: Mapping[str, NDArray[np.float64]], agent: str) -> Estimate | None:
@@ -131,7 +156,7 @@ def _measures(rows: list[Mapping[str, Any]]) -> dict[str, float | None]:
 
 def header() -> list[str]:
     """Column titles of the table."""
-    return ["rank", "agent", "CLV", "over silence", "over cap", "uplift", *MEASURES.values()]
+    return ["rank", "agent", "CLV", "over silence", "score", "over cap", "uplift", *MEASURES.values()]
 
 
 def cells_of(entry: Entry) -> list[str]:
@@ -139,13 +164,19 @@ def cells_of(entry: Entry) -> list[str]:
     low, high = entry.rank.low, entry.rank.high
     return [
         f"{low}" if low == high else f"{low}-{high}",
-        entry.agent + (f" ({entry.seeds} seeds)" if entry.seeds > 1 else ""),
+        labelled(entry.agent) + (f" ({entry.seeds} seeds)" if entry.seeds > 1 else ""),
         f"{entry.value.mean:.1f}",
         _signed(entry.over_silence),
+        "" if entry.score is None else f"{entry.score.mean:z.0f} [{entry.score.low:z.0f}, {entry.score.high:z.0f}]",
         _signed(entry.over_cap),
         "" if entry.uplift is None else f"{100 * entry.uplift.mean:+z.1f} %",
         *(_plain(name, entry.measures[name]) for name in MEASURES),
     ]
+
+
+def labelled(agent: str) -> str:
+    """The agent's name, with the line that it draws if it is a reference."""
+    return f"{agent}, {LINES[agent]}" if agent in LINES else agent
 
 
 def _signed(estimate: Estimate | None) -> str:
@@ -169,12 +200,14 @@ def markdown(found: Sequence[Board], title: str) -> str:
         "",
         "Discounted customer lifetime value in money a customer. Brackets: 95 % intervals of paired differences, "
         "over customers and training seeds. Agents share a range of ranks where the Holm-corrected comparison of "
-        "the pair cannot tell them apart.",
+        "the pair cannot tell them apart. Score: 0 is silence, 100 what a sender would earn who knew each customer's "
+        "traits and state, reckoned exactly; the interval covers both.",
     ]
     for board in found:
         lines += ["", f"## {board.scenario}", ""]
         world = f"{board.customers:,} held-out customers, {board.days:,} days, scenario {board.digest}"
         lines += [f"{world}, code {', '.join(board.commits)}.", ""]
+        lines += [f"{board.remark}.", ""] if board.remark else []
         lines += ["| " + " | ".join(header()) + " |", "|" + "---|" * len(header())]
         lines += ["| " + " | ".join(cells_of(entry)) + " |" for entry in board.entries]
     return "\n".join(lines) + "\n"
@@ -184,13 +217,13 @@ def csv_text(found: Sequence[Board]) -> str:
     """The boards as one table of numbers."""
     memory = io.StringIO()
     names = ["scenario", "digest", "customers", "days", "rank_low", "rank_high", "letters", "agent", "seeds"]
-    for estimate in ("value", "over_silence", "over_cap", "uplift"):
+    for estimate in ("value", "over_silence", "score", "over_cap", "uplift"):
         names += [estimate, f"{estimate}_low", f"{estimate}_high"]
     writer = csv.writer(memory, lineterminator="\n")
     writer.writerow([*names, *MEASURES])
     for board in found:
         for entry in board.entries:
-            estimates = (entry.value, entry.over_silence, entry.over_cap, entry.uplift)
+            estimates = (entry.value, entry.over_silence, entry.score, entry.over_cap, entry.uplift)
             numbers = [
                 number
                 for estimate in estimates

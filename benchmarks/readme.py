@@ -4,8 +4,10 @@ Nothing is typed by hand: the section is whatever the table says, and a test com
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from benchmarks.leaderboard import LINES, labelled
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "benchmarks" / "results" / "quick" / "leaderboard.csv"
@@ -27,7 +29,7 @@ def with_leaderboard(text: str, table: Path = TABLE) -> str:
 
 
 def section(table: Path = TABLE) -> str:
-    """One row an agent, one column a scenario: value over silence, its place, and what it is over the tuned cap."""
+    """One row an agent, one column a scenario: value over silence with its place, scores, and what is over the cap."""
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     scenarios = list(dict.fromkeys(row["scenario"] for row in rows))
@@ -49,13 +51,41 @@ def section(table: Path = TABLE) -> str:
     ]
     for agent in agents:
         cells = (_cell(found[scenario, agent]) for scenario in scenarios)
-        lines.append(f"| {agent} | " + " | ".join(cells) + " |")
+        lines.append(f"| {labelled(agent)} | " + " | ".join(cells) + " |")
+    if all(found[scenario, agent].get("score") for scenario in scenarios for agent in agents if agent != "silence"):
+        lines += _scores(agents, scenarios, found)
     lines += ["", "Over the tuned cap, with 95 % intervals:", "", "| agent | " + " | ".join(scenarios) + " |"]
     lines.append("|---|" + "---:|" * len(scenarios))
     for agent in agents[: agents.index("cap")]:
         cells = (_interval(found[scenario, agent]) for scenario in scenarios)
-        lines.append(f"| {agent} | " + " | ".join(cells) + " |")
+        lines.append(f"| {labelled(agent)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _scores(
+    agents: Sequence[str], scenarios: Sequence[str], found: Mapping[tuple[str, str], Mapping[str, str]]
+) -> list[str]:
+    """The table of scores, best mean first."""
+    mean = {
+        agent: sum(_number(found[scenario, agent], "score") for scenario in scenarios) / len(scenarios)
+        for agent in agents
+    }
+    lines = [
+        "",
+        "Scores with 95 % intervals: 0 is silence, 100 what a sender would earn who knew each customer's traits and state"
+        + (f"; {LINES['belief']}: who knows the population but not the customer:" if "belief" in agents else ":"),
+        "",
+        "| agent | mean | " + " | ".join(scenarios) + " |",
+        "|---|---:|" + "---:|" * len(scenarios),
+    ]
+    for agent in sorted((each for each in agents if each != "silence"), key=lambda each: -mean[each]):
+        rows = [found[scenario, agent] for scenario in scenarios]
+        cells = (
+            f"{float(row['score']):z.0f} [{float(row['score_low']):z.0f}, {float(row['score_high']):z.0f}]"
+            for row in rows
+        )
+        lines.append(f"| {labelled(agent)} | {mean[agent]:z.0f} | " + " | ".join(cells) + " |")
+    return lines
 
 
 def _cell(row: Mapping[str, str]) -> str:

@@ -65,6 +65,8 @@ def benchmark(
         title = f"{board.scenario}: {board.customers:,} held-out customers, {board.days:,} days"
         rows_of = [leaderboard.cells_of(entry) for entry in board.entries]
         console.print(table(title, leaderboard.header(), rows_of))
+        if board.remark:
+            say(board.remark)
     write_whole(folder / "leaderboard.md", leaderboard.markdown(boards, plan.title).encode())
     write_whole(folder / "leaderboard.csv", leaderboard.csv_text(boards).encode())
     say(

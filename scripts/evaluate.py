@@ -30,8 +30,8 @@ def evaluate(
     The cap is tuned once and kept in the run folder.
     """
     from agents import agent_class
-    from benchmarks.reference import tuned_cap
     from benchmarks.training import Run
+    from benchmarks.tuned_cap import tuned_cap
     from blockenv import play
 
     run = Run.open(run_folder)

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from agents.caps import FrequencyCap
-from benchmarks import configs, reference
-from benchmarks.reference import FILE, tuned_cap
+from benchmarks import configs
+from benchmarks import tuned_cap as tuned_cap_module
+from benchmarks.tuned_cap import FILE, tuned_cap
 from blockenv.scenarios import changed, get
 
 WORLD = get("Frequency-v0")
@@ -55,7 +56,7 @@ def test_another_world_other_settings_or_other_code_tune_it_anew(
     settle(tmp_path, monkeypatch, customers=17)
     assert tuned_cap(other, tmp_path).settings.customers == 17
     assert len(tunings) == 3
-    monkeypatch.setattr(reference, "code_of", lambda kind: "0ther")
+    monkeypatch.setattr(tuned_cap_module, "code_of", lambda kind: "0ther")
     tuned_cap(other, tmp_path)
     assert len(tunings) == 4
     tuned_cap(other, tmp_path)
