@@ -30,7 +30,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "critic_hidden": [8],
         "device": "cpu",
     },
-    "dqn": {"steps": 1536, "envs": 16, "batch": 32, "buffer": 640, "warm_up": 128, "hidden": [8], "stretch": 5, "device": "cpu"},
+    "dqn": {
+        "steps": 1536,
+        "envs": 16,
+        "batch": 32,
+        "buffer": 640,
+        "warm_up": 128,
+        "hidden": [8],
+        "stretch": 5,
+        "device": "cpu",
+    },
 }
 NAMES = tuple(SETTINGS)
 

@@ -1,0 +1,1 @@
+"""One page that shows what a log says: a single HTML file with its pictures inside."""
