@@ -46,7 +46,7 @@ def test_files_hold_what_they_say(made: Path) -> None:
     assert {each["kind"] for each in effects["joint"]} == {"frequency", "timing", "style", "product"}
     assert 0.0 < effects["adjusted_rand_index"] < 1.0
     assert len(json.loads((made / "card.json").read_text(encoding="utf-8"))) > 10
-    scores = pd.read_parquet(made / "scores.parquet")
+    scores = logs.read_rows(made / "scores.parquet")
     assert list(scores.columns) == ["customer", "model", "probability", "odds", "decile"]
     assert len(pd.read_csv(made / "gains.csv")) == 20
     assert pd.read_csv(made / "rfm.csv")["customers"].sum() == logs.panel().size

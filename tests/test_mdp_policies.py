@@ -62,6 +62,16 @@ def test_a_cap_sends_to_the_calm_on_open_channels_only() -> None:
             np.testing.assert_array_equal(table[number], np.broadcast_to(expected, batch.shape[1:]))
 
 
+def test_the_width_of_the_action_numbers_does_not_matter() -> None:
+    _, batches, _ = playground("Omnichannel-v0", customers=20)
+    messages = np.array([0, 3, 30, 60])
+    for batch in batches:
+        tables = np.random.default_rng(1).choice(messages, (3, *batch.shape))
+        wide = mdp.policy_value(batch, lambda day, tables=tables: tables[day], 3, messages)
+        narrow = mdp.policy_value(batch, lambda day, tables=tables: tables[day], 3, messages.astype(np.int32))
+        np.testing.assert_array_equal(narrow, wide)
+
+
 def test_caps_by_customer_and_by_segment_are_the_same_where_they_agree() -> None:
     scenario, batches, _ = playground(customers=20)
     segment = drawn(scenario, 20).segment

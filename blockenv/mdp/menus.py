@@ -108,9 +108,9 @@ def _rewards(batch: Batch, mail: Message) -> NDArray[Any] | None:
 
 def _packed(actions: Ints, kept: Truths, default: Ints) -> Menu:
     """The kept actions of each customer side by side; every customer has at least its first, or the default."""
-    ordered = np.where(kept, actions, np.iinfo(np.int64).max)
+    ordered = np.where(kept, actions.astype(np.int64), np.iinfo(np.int64).max)
     ordered.sort(axis=1)
     width = int(kept.sum(axis=1).max())
     first = np.where(kept.any(axis=1, keepdims=True), ordered[:, :1], default)
     packed = np.where(ordered[:, :width] == np.iinfo(np.int64).max, first, ordered[:, :width])
-    return Menu(packed.astype(np.int64), width)
+    return Menu(packed, width)
