@@ -1,7 +1,8 @@
 """Everything that chooses: rules, bandits and deep learners behind one protocol.
 
-`AGENTS` is the only list of them; the command line, the leaderboard and the contract tests iterate it. Classes are
-imported when they are asked for, so that a rule never waits for PyTorch.
+`AGENTS` is the only list of contenders; the command line, the leaderboard and the contract tests iterate it.
+`REFERENCES` lists those who are shown more than a contender is, to draw the lines that contenders are held against.
+Classes are imported when they are asked for, so that a rule never waits for PyTorch.
 """
 
 import importlib
@@ -25,20 +26,26 @@ AGENTS: dict[str, str] = {
     "dqn": "agents.dqn:DQNAgent",
     "ppo": "agents.ppo:PPOAgent",
 }
+REFERENCES: dict[str, str] = {
+    "oracle": "agents.oracle:Oracle",
+    "belief": "agents.belief:Belief",
+}
 
 
 def agent_class(name: str) -> "type[Agent]":
-    """The class of an agent by its name in `AGENTS`, or by `package.module:Class`.
+    """The class of an agent by its name in `AGENTS` or `REFERENCES`, or by `package.module:Class`.
 
     Raises:
         AgentError: no such agent, or it cannot be imported.
     """
     from agents.agent import AgentError
 
-    path = AGENTS.get(name, name)
+    path = (AGENTS | REFERENCES).get(name, name)
     module, _, attribute = path.partition(":")
     if not attribute:
-        raise AgentError(f"agent: {name!r} is neither one of {', '.join(AGENTS)} nor of the form package.module:Class")
+        raise AgentError(
+            f"agent: {name!r} is neither one of {', '.join(AGENTS | REFERENCES)} nor of the form package.module:Class"
+        )
     try:
         found: type[Agent] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError, TypeError) as error:

@@ -88,6 +88,14 @@ def draw(scenario: Scenario, seed: NDArray[np.uint64], customer: NDArray[np.int6
     )
 
 
+def hint_likelihoods(scenario: Scenario, hints: NDArray[np.floating[Any]]) -> Float:
+    """Likelihood (N, S) of each segment given covariates `hints` (N, S) as observed, the largest of a row being 1."""
+    noise_there = max(scenario.hint_noise, 1e-3)
+    signal = np.asarray(hints, np.float64) * math.hypot(1.0, scenario.hint_noise)
+    apart = ((signal[:, None, :] - np.eye(len(scenario.segments))) ** 2).sum(axis=2)
+    return np.asarray(np.exp(0.5 * (apart.min(axis=1, keepdims=True) - apart) / noise_there**2))
+
+
 def newcomers(scenario: Scenario, traits: Traits) -> State:
     """The state of customers on their first day: everybody starts alike, reachable where opted in."""
     count = len(traits.segment)
