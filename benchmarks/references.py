@@ -33,6 +33,7 @@ from blockenv import EVALUATION_SEED, population
 
 FOLDER = Path(__file__).resolve().parent / "results" / "references"
 CAP, SEGMENT_CAPS = "fatigue_cap", "segment_caps"
+ATTAINED = "attained"  # what `attainable` adds to a reference
 _ALWAYS = (SILENCE, OPTIMUM, MYOPIC)
 TUNING_SEED = training_seed(0, 3)
 _DRAWN = 4096  # training customers among whom those of a segment are looked for
@@ -210,8 +211,8 @@ def write(ledger: Ledger, customers: int, folder: Path, tuning: Tuning | None = 
         "code": exact_code(),
         "versions": provenance.versions(),
         "seconds": round(ledger.seconds, 1),
-        "mean": {name: _mean(each) for name, each in values.items()},
-        "over_silence": {name: _mean(each) for name, each in over.items()},
+        "mean": {name: mean_of(each) for name, each in values.items()},
+        "over_silence": {name: mean_of(each) for name, each in over.items()},
     }
     if tuning is not None:
         names = [segment.name for segment in scenario.segments]
@@ -221,6 +222,10 @@ def write(ledger: Ledger, customers: int, folder: Path, tuning: Tuning | None = 
             CAP: described(tuning.cap, scenario),
             SEGMENT_CAPS: dict(zip(names, (described(each, scenario) for each in tuning.segment_caps), strict=True)),
         }
+    if is_kept(ledger, customers, folder):  # the line was played on the same customers of the same world
+        before = read(scenario.name, folder)
+        assert before is not None
+        facts |= {ATTAINED: before.facts[ATTAINED]} if ATTAINED in before.facts else {}
     folder.mkdir(parents=True, exist_ok=True)
     content = facts | {"values": {name: encoded(each, "<f4") for name, each in values.items()}}
     write_whole(path_of(scenario.name, folder), json.dumps(content, indent=1).encode() + b"\n")
@@ -240,6 +245,7 @@ def estimated_seconds(questions: Sequence[Question]) -> float:
     return total
 
 
-def _mean(values: Values) -> dict[str, float]:
+def mean_of(values: Values) -> dict[str, float]:
+    """Mean and standard error, as they are written into a reference."""
     error = float(values.std(ddof=1)) / math.sqrt(len(values))
     return {"mean": round(float(values.mean()), 6), "standard_error": round(error, 6)}

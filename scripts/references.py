@@ -29,9 +29,12 @@ def references(
     workers: Annotated[int, typer.Option(help="Processes of one thread each.", min=1)] = 1,
     days: Annotated[int | None, typer.Option(help="Window; the scenario's own if not given.", min=1)] = None,
     tuning: Annotated[int, typer.Option(help="Training customers that caps are tuned on; 0 for no caps.", min=0)] = 128,
+    belief: Annotated[
+        bool, typer.Option(help="Also play the belief planner on these customers, the attainable line.")
+    ] = True,
     plan_only: Annotated[bool, typer.Option("--plan", help="Only say how long it would take.")] = False,
 ) -> None:
-    """Exact values of silence, full information and the myopic policy, and of the best fatigue caps.
+    """Exact values of silence, full information and the myopic policy, and of the best fatigue caps; the attainable line.
 
     Killed and started again it goes on where it stopped.
     """
@@ -69,10 +72,12 @@ def references(
                 found = _tune(progress, ledger, tuning, workers)
                 _settle(progress, ledger, "caps", book.open_caps(ledger, customers, found), workers)
                 book.write(ledger, customers, folder, found)
+            for ledger in ledgers if belief else []:
+                _attain(progress, ledger, customers, folder)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("finished tiles are kept, the same command goes on from there") from None
     rows = [_row(book.read(ledger.scenario.name, folder)) for ledger in ledgers]
-    names = ("scenario", "silence", "cap", "segment caps", "myopic", "full information", "seconds")
+    names = ("scenario", "silence", "cap", "segment caps", "myopic", "attained", "full information", "seconds")
     console.print(table(f"Exact values of {customers:,} customers; all but silence over silence", names, rows))
 
 
@@ -111,12 +116,33 @@ def _settle(progress: Any, ledger: "Ledger", what: str, questions: "list[Questio
     say(f"{name}: {total:,} values in {seconds:.0f} s, {total / seconds:.2f} a second")
 
 
+def _attain(progress: Any, ledger: "Ledger", customers: int, folder: Path) -> None:
+    """Play the belief planner, unless the reference has it."""
+    from agents.belief import BeliefSettings
+    from benchmarks import attainable
+    from benchmarks import references as book
+
+    name = ledger.scenario.name
+    reference = book.read(name, folder)
+    if reference is None or book.ATTAINED in reference.facts:
+        return
+    task, started = progress.add_task(f"{name} belief", total=None, note=""), time.perf_counter()
+
+    def told(what: str, done: int, total: int) -> None:
+        progress.update(task, completed=done, total=total, note=what)
+
+    facts = attainable.attained(ledger.scenario, customers, ledger.days, BeliefSettings(), told)
+    attainable.write(reference, facts, folder)
+    progress.remove_task(task)
+    say(f"{name} belief: {time.perf_counter() - started:.0f} s")
+
+
 def _row(reference: Any) -> list[str]:
     facts = reference.facts
-    over = facts["over_silence"]
+    over = facts["over_silence"] | ({"attained": facts["attained"]["mean"]} if "attained" in facts else {})
     cells = [
         f"{over[name]['mean']:+.2f} ±{1.96 * over[name]['standard_error']:.2f}" if name in over else ""
-        for name in ("fatigue_cap", "segment_caps", "myopic", "optimum")
+        for name in ("fatigue_cap", "segment_caps", "myopic", "attained", "optimum")
     ]
     return [reference.scenario, f"{facts['mean']['silence']['mean']:.2f}", *cells, f"{facts['seconds']:.0f}"]
 

@@ -253,7 +253,7 @@ def test_boards_of_other_numbers_or_windows_have_no_scores_and_say_why(store_of_
 
 
 def test_the_command_resumes_and_tunes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["Frequency-v0", "--customers", "8", "--days", "12", "--tuning", "8"]
+    words = ["Frequency-v0", "--customers", "8", "--days", "12", "--tuning", "8", "--no-belief"]
     where = ["--out", str(tmp_path / "out"), "--parts", str(tmp_path / "parts")]
     planned = CliRunner().invoke(app, [*words, *where, "--plan"])
     assert planned.exit_code == 0, planned.output
