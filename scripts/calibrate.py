@@ -48,13 +48,18 @@ def calibrate(
         raise LogError(f"--out: {out} is there already; choose another folder or remove it")
     given = [messages, orders, customers, blocks, mapping, truth]
     asked = [str(path and path.resolve()) for path in given] + [name, str(classes), str(most), str(stops)]
-    told = hashlib.sha256(repr(asked).encode()).hexdigest()
-    with partial(out, told) as half, bar() as progress:
-        task = progress.add_task(STEPS[0], total=len(STEPS), note="")
+    fingerprint = hashlib.sha256(repr(asked).encode()).hexdigest()
+    with partial(out, fingerprint) as half, bar() as progress:
+        task, said = progress.add_task(STEPS[0], total=len(STEPS), note=""), set[str]()
 
         def step(note: str = "", done: bool = False) -> None:
             number = int(progress.tasks[0].completed) + done
-            progress.update(task, completed=number, description=STEPS[min(number, len(STEPS) - 1)], note=note)
+            begun = STEPS[min(number, len(STEPS) - 1)]
+            progress.update(task, completed=number, description=begun, note=note)
+            line = f"{begun}: {note}" if note else begun
+            if not console.is_terminal and line not in said:
+                say(line)
+            said.add(line)
 
         ingest(half.folder / "log", messages, orders, customers, blocks, mapping, progress=lambda what, *_: step(what))
         half.finish("ingest", {})
@@ -94,7 +99,7 @@ def _material(log: Any, asked: _Asked, step: Any) -> "Material":
     findings = find(panel, classes=asked.classes, stops=asked.stops, progress=step)
     pooled = pooled_effects(panel, findings.alive.of_messages(panel))
     step(done=True)
-    confounding = check_confounding(panel, findings.alive)
+    confounding = check_confounding(panel, findings.stops)
     step(done=True)
     trial = trial_of(findings)
     curves = {} if trial is None else {name: qini(trial, effect) for name, effect in effects_of(trial).items()}
@@ -142,10 +147,13 @@ def _write(folder: Path, material: "Material") -> None:
 
     from blockenv.scenarios import save
     from calibration.estimation import rfm
+    from calibration.estimation.hints import HINTS, hint_map
     from calibration.logs.engine import literal
     from calibration.report.report import report
 
     save(material.world, folder / "scenario.yaml")
+    hints = hint_map(material.findings, material.world.hint_noise)
+    (folder / HINTS).write_text(hints.text(), encoding="utf-8")
     (folder / "report.html").write_text(report(material), encoding="utf-8")
     files = material.scores.files.astype({"customer": str})
     with duckdb.connect() as connection:

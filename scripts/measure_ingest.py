@@ -1,4 +1,4 @@
-"""How time and memory of reading a message log grow with its size: `python -m scripts.measure_ingest`."""
+"""How time and memory of reading a message log, and of fitting one, grow with its size: `python -m scripts.measure_ingest`."""
 
 import json
 import math
@@ -20,6 +20,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 PLANNED = 100_000_000
 _CHILD = "from scripts.measure_ingest import work; import sys; work(*sys.argv[1:])"
 STEPS = ("synthesise", "ingest", "exposures", "profiles")
+FIT_STEPS = ("simulate", "calibrate")
+FIT_WORLD, FIT_DAYS, FIT_MESSAGES = "Omnichannel-v0", 182, 49.5  # messages a customer in so many days
 
 
 @app.command()
@@ -34,21 +36,41 @@ def measure_ingest(
     folder: Annotated[
         Path | None, typer.Option(help="For the files, which are removed; about 300 bytes a message.")
     ] = None,
+    fit: Annotated[
+        bool,
+        typer.Option("--fit", help="Simulate logs instead and calibrate a world from each, all of scripts.calibrate."),
+    ] = False,
+    classes: Annotated[
+        int | None, typer.Option(help="Of --fit: kinds of customers; by BIC if not said.", min=1)
+    ] = None,
     to_json: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
 ) -> None:
     """Make logs of nothing, read them, derive their tables: seconds and peak memory of each in a process of its own."""
     sizes = sorted(set(rows or [1_000_000, 10_000_000]))
+    steps = FIT_STEPS if fit else STEPS
+    file_format = "parquet" if fit else file_format
     measured: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(dir=folder, prefix="ingest-") as scratch:
         for size in sizes:
             place = Path(scratch) / str(size)
-            for step in STEPS:
+            for step in steps:
                 say(f"{size:,} messages: {step}")
-                words = [step, str(place), str(size), file_format, memory, str(threads or os.cpu_count() or 1)]
+                words = [
+                    step,
+                    str(place),
+                    str(size),
+                    file_format,
+                    memory,
+                    str(threads or os.cpu_count() or 1),
+                    str(classes or ""),
+                ]
                 measured.append({"rows": size, "step": step, **measure(words)})
-            measured[-3]["bytes"] = sum(path.stat().st_size for path in place.glob("*.*") if path.is_file())
+            source = place / "source" if fit else place
+            measured[1 - len(steps)]["bytes"] = sum(
+                each.stat().st_size for each in source.glob("*.*") if each.is_file()
+            )
             shutil.rmtree(place)
-    shown = [each for each in measured if each["step"] != "synthesise"]
+    shown = [each for each in measured if each["step"] != steps[0]]
     lines = [
         (
             f"{each['rows']:,}",
@@ -60,10 +82,10 @@ def measure_ingest(
         )
         for each in shown
     ]
-    title = f"{file_format}, limit {memory}, {threads or os.cpu_count()} threads"
+    title = file_format if fit else f"{file_format}, limit {memory}, {threads or os.cpu_count()} threads"
     console.print(table(title, ("messages", "step", "seconds", "CPU s", "million/s", "peak MB"), lines))
     if len(sizes) > 1:
-        for step in STEPS[1:]:
+        for step in steps[1:]:
             say(growth(step, [each for each in shown if each["step"] == step][-2:]))
     if to_json is not None:
         to_json.write_text(json.dumps(measured, indent=1), encoding="utf-8")
@@ -94,7 +116,7 @@ def growth(step: str, two: list[dict[str, Any]]) -> str:
     )
 
 
-def work(step: str, place: str, rows: str, file_format: str, memory: str, threads: str) -> None:
+def work(step: str, place: str, rows: str, file_format: str, memory: str, threads: str, classes: str) -> None:
     """One step, in the child."""
     from calibration.logs.exposures import derive_exposures
     from calibration.logs.ingest import ingest
@@ -103,7 +125,9 @@ def work(step: str, place: str, rows: str, file_format: str, memory: str, thread
     from calibration.logs.synthetic import synthesise
 
     folder, out, cores = Path(place), Path(place) / "log", int(threads)
-    if step == "synthesise":
+    if step in FIT_STEPS:
+        _fit(step, folder, int(rows), int(classes) if classes else None)
+    elif step == "synthesise":
         synthesise(folder, int(rows), file_format, cores)
     elif step == "ingest":
         messages, orders = (folder / f"{table}.{file_format}" for table in ("messages", "orders"))
@@ -112,6 +136,23 @@ def work(step: str, place: str, rows: str, file_format: str, memory: str, thread
         derive_exposures(Log(out), memory=memory, threads=cores)
     else:
         derive_profiles(Log(out), memory=memory, threads=cores)
+
+
+def _fit(step: str, folder: Path, rows: int, classes: int | None) -> None:
+    """Simulate a log of about so many messages, or calibrate a world from it."""
+    from blockenv.scenarios import get
+    from calibration.logs.policies import Randomised
+    from calibration.logs.simulate import Settings, simulate_log
+    from scripts.calibrate import calibrate
+
+    source = folder / "source"
+    if step == "simulate":
+        settings = Settings(customers=max(round(rows / FIT_MESSAGES), 1), days=FIT_DAYS, after_leaving="send")
+        folder.mkdir(parents=True)
+        simulate_log(get(FIT_WORLD), Randomised(rate_spread=0.7), "randomised", source, settings)
+        return
+    tables = {name: source / f"{name}.parquet" for name in ("messages", "orders", "customers", "blocks")}
+    calibrate(**tables, mapping=source / "mapping.yaml", out=folder / "world", classes=classes)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from scripts.cli import command, console, say, table
 
 if TYPE_CHECKING:
     from calibration.purchase_models import RepeatHistory
+    from calibration.sources import Estimate
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -40,13 +41,17 @@ def _experiment(folder: Path) -> None:
             if outcome == "visit":
                 for learner, fit in (("T-learner", t_learner), ("X-learner", x_learner)):
                     curve = qini(trial, fit(trial))
-                    sorted_rows.append((email, learner, f"{curve.gain[-1]:.4f}", f"{curve.area:.5f}"))
+                    sorted_rows.append((email, learner, f"{curve.gain[-1]:.4f}", _told(curve.area)))
     console.print(
         table("Hillstrom: what an e-mail changed", ("e-mail", "outcome", "past year", "effect", "95 %"), rows)
     )
     console.print(
         table("Hillstrom: visits a customer", ("e-mail", "learner", "gain if all", "area above chance"), sorted_rows)
     )
+
+
+def _told(area: "Estimate") -> str:
+    return f"{area.value:.5f} ({area.low:.5f} .. {area.high:.5f})"
 
 
 def _purchases(folder: Path) -> None:

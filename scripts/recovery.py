@@ -107,7 +107,7 @@ def _draw(
     findings = find(panel, classes=classes)
     weight = findings.alive.of_messages(panel)
     pooled = pooled_effects(panel, weight)
-    confounding = check_confounding(panel, findings.alive)
+    confounding = check_confounding(panel, findings.stops)
     true = true_effects(findings.joint, truth, world.response.block_relevance)
     result = {
         "policy": name,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from calibration.logs.policies import Decision, Keys, LoggingPolicy
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+# Policies that go by coins and not by the log, with their settings.
+LOTTERIES = {"randomised": ("send_probability", "rate_spread"), "confounded": ("send_probability", "engagement_effect")}
 
 
 @app.command()
@@ -44,8 +46,12 @@ def simulate_log(
         str, typer.Option(help="all: every block on its day; firm: only what a firm would notice, when it would.")
     ] = "all",
     after_leaving: Annotated[
-        str, typer.Option(help="stop or send: whether customers who have left are still written to.")
-    ] = "stop",
+        str | None,
+        typer.Option(
+            help="stop or send: whether customers who have left are still written to, as a firm does that cannot know. "
+            "send if not said, but stop for agents, which go by the log."
+        ),
+    ] = None,
     decisions: Annotated[bool, typer.Option(help="Also a row for every customer and day, silence included.")] = False,
     reveal_propensity: Annotated[
         bool | None, typer.Option(help="How likely each message was; kept back for confounded if not said.")
@@ -74,7 +80,7 @@ def simulate_log(
         seed=seed,
         format=file_format,
         visibility=visibility,
-        after_leaving=after_leaving,
+        after_leaving=after_leaving or ("send" if policy in LOTTERIES else "stop"),
         decisions=decisions,
         reveal_propensity=policy != "confounded" if reveal_propensity is None else reveal_propensity,
     )
@@ -87,7 +93,15 @@ def simulate_log(
             raise KeyboardInterrupt("the same command goes on") from None
     rows = [(name, f"{count:,}") for name, count in written.rows.items()]
     console.print(table(f"{out}: {policy} in {world.name}", ("table", "rows"), rows))
-    say(f"read it with {out / simulate.MAPPING}")
+    say(f"next: {_next(out, file_format)}")
+
+
+def _next(log: Path, suffix: str) -> str:
+    """The command that reads the log; a table without rows has no file."""
+    given = {name: log / f"{name}.{suffix}" for name in ("messages", "orders", "customers", "blocks")}
+    words = [str(given[name]) for name in ("messages", "orders") if given[name].is_file()]
+    words += [f"--{name} {given[name]}" for name in ("customers", "blocks") if given[name].is_file()]
+    return f"python -m scripts.calibrate {' '.join(words)} --mapping {log / 'mapping.yaml'} --out my_world"
 
 
 def _policy(name: str, scenario: "Scenario", seed: int, settings: dict[str, float]) -> "LoggingPolicy":
@@ -95,9 +109,8 @@ def _policy(name: str, scenario: "Scenario", seed: int, settings: dict[str, floa
     from calibration.logs.policies import Confounded, Randomised
     from calibration.logs.schema import LogError
 
-    takes = {"randomised": ("send_probability", "rate_spread"), "confounded": ("send_probability", "engagement_effect")}
     for setting in settings:
-        if setting not in takes.get(name, ()):
+        if setting not in LOTTERIES.get(name, ()):
             raise LogError(f"--{setting.replace('_', '-')}: no setting of the policy {name!r}")
     if name == "randomised":
         return Randomised(**settings)

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from blockenv.scenarios import load
+from calibration.estimation.hints import HINTS, HintMap
 from scripts.calibrate import app
 from tests import estimated_logs as logs
 from tests.test_report import check_page
@@ -17,6 +18,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     answer = CliRunner().invoke(app, [*_arguments(folder), "--truth", str(folder / "truth.parquet"), "--out", str(out)])
     assert answer.exit_code == 0, answer.output
     assert "Custom-v0" in answer.output
+    assert "estimates: 2 kinds of customers" in answer.output  # progress where there is no terminal
     return out
 
 
@@ -36,7 +38,14 @@ def test_a_log_becomes_a_world(made: Path) -> None:
 def test_the_report_is_one_file(made: Path) -> None:
     text = (made / "report.html").read_text(encoding="utf-8")
     check_page(text)
-    for words in ("What moves blocking", "by hour and weekday", "stays an assumption", "Calibration card", "segment_2"):
+    for words in (
+        "What moves blocking",
+        "by hour and weekday",
+        "stays an assumption",
+        "Calibration card",
+        "segment_2",
+        "as asked for",
+    ):
         assert words in text
 
 
@@ -49,6 +58,7 @@ def test_files_hold_what_they_say(made: Path) -> None:
     scores = logs.read_rows(made / "scores.parquet")
     assert list(scores.columns) == ["customer", "model", "probability", "odds", "decile"]
     assert len(pd.read_csv(made / "gains.csv")) == 20
+    assert HintMap.read(made / HINTS).matrix.shape == (2, 4)
     assert pd.read_csv(made / "rfm.csv")["customers"].sum() == logs.panel().size
 
 

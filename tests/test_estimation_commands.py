@@ -1,10 +1,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from blockenv.scenarios import changed, get, save
+from calibration.estimation.hints import HINTS, HintMap
 from scripts.recovery import app as recovery
 from scripts.transfer import app as transfer
 
@@ -32,9 +34,38 @@ def test_a_policy_from_the_truth_itself_keeps_everything(tmp_path: Path) -> None
     answer = CliRunner().invoke(transfer, [*asked, "--json", str(tmp_path / "transfer.json")])
     assert answer.exit_code == 0, answer.output
     rows = json.loads((tmp_path / "transfer.json").read_text(encoding="utf-8"))["rows"]
-    assert [row["policy"] for row in rows] == ["silence", "weekly, from the truth", "weekly, from the estimate"]
+    assert [(row["policy"], row["trained_in"]) for row in rows] == [
+        ("silence", ""),
+        ("weekly", "truth"),
+        ("weekly", "estimate"),
+    ]
     assert rows[1]["clv"] == rows[2]["clv"]
-    assert rows[2]["kept"] == "100.0% ± 0.0%"
+    mean, low, high = rows[1]["over_silence"]
+    assert low < mean < high
+    if low > 0:
+        assert rows[2]["kept"] == pytest.approx([1.0, 1.0, 1.0])
+    else:
+        assert rows[2]["kept"] is None
+
+
+def test_a_network_from_a_world_with_fewer_segments_serves_the_truth(tmp_path: Path) -> None:
+    world = get("Style-v0")
+    save(changed(world, name="Estimated-v0", segments=world.segments[:2]), tmp_path / "scenario.yaml")
+    hints = HintMap(("hint_1", "hint_2"), np.eye(2), np.zeros(2))
+    (tmp_path / HINTS).write_text(hints.text(), encoding="utf-8")
+    asked = ["Style-v0", str(tmp_path / "scenario.yaml"), "--agent", "ppo=2", "--steps", "8192"]
+    answer = CliRunner().invoke(transfer, [*asked, "-n", "32", "--days", "14", "--json", str(tmp_path / "out.json")])
+    assert answer.exit_code == 0, answer.output
+    found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert found["segments"] == {"truth": len(world.segments), "estimate": 2}
+    assert [row["seeds"] for row in found["rows"]] == [1, 2, 2]
+    assert answer.output.count("over silence, ") == 4
+
+
+def test_trainings_are_a_number(tmp_path: Path) -> None:
+    save(changed(get("Style-v0"), name="Estimated-v0"), tmp_path / "same.yaml")
+    answer = CliRunner().invoke(transfer, ["Style-v0", str(tmp_path / "same.yaml"), "--agent", "ppo=many"])
+    assert answer.exit_code == 2
 
 
 def test_worlds_with_other_segments_cannot_share_a_policy(tmp_path: Path) -> None:

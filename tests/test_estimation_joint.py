@@ -7,7 +7,7 @@ from calibration.estimation.effects import population_effects, true_effects
 from calibration.estimation.fitting import _bonds, fit_joint
 from calibration.estimation.joint import JointModel
 from calibration.estimation.panel import CANON
-from calibration.estimation.parameters import Layout, contrasts, layout_of
+from calibration.estimation.parameters import contrasts, layout_of
 from calibration.estimation.pooled import pooled_effects
 from tests import estimated_logs as logs
 
@@ -24,12 +24,6 @@ def test_every_unknown_has_a_place_of_its_own() -> None:
     layout = layout_of(3, 5, 3, 3, 4, 2)
     places = np.concatenate([np.arange(layout.size)[where] for where in layout.places.values()])
     assert sorted(places) == list(range(layout.size))
-    assert len(layout.words({"block_log_rate": ("a", "b", "c", "d", "e")})) == layout.size
-
-
-def test_words_name_the_parts() -> None:
-    layout = Layout(1, {"level": 2}, {"slope": 1})
-    assert layout.words({"level": ("low", "high")}) == ["level.low", "level.high", "slope.0"]
 
 
 def test_scores_are_the_slopes_of_the_likelihood() -> None:

@@ -1,6 +1,8 @@
 from html.parser import HTMLParser
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from calibration.report import charts
 from calibration.report.page import page, paragraph, table
@@ -48,6 +50,15 @@ def test_pages_are_whole_and_need_nothing_from_outside() -> None:
     assert "&lt;x&gt;" in text
     assert "prefers-color-scheme:dark" in text
     assert "width=device-width" in text
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-4, 1e6))
+def test_axes_are_marked_with_round_numbers(low: float, width: float) -> None:
+    marks = charts.round_numbers(low, low + width)
+    assert 2 <= len(marks) <= 7
+    assert all(low - 1e-6 * width <= mark <= low + width * (1 + 1e-6) for mark in marks)
+    steps = np.diff(marks)
+    assert np.allclose(steps, steps[0], rtol=1e-4)
 
 
 def test_a_flat_curve_has_a_picture_as_well() -> None:

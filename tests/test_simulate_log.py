@@ -399,7 +399,8 @@ def test_the_command_writes_a_log_by_a_rule(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "random in Style-v0" in " ".join(done.stdout.split())
-    assert f"read it with {tmp_path / 'log' / MAPPING}" in done.stdout
+    assert f"next: python -m scripts.calibrate {tmp_path / 'log' / 'messages.csv'}" in done.stdout
+    assert f"--mapping {tmp_path / 'log' / MAPPING}" in done.stdout
     sent = read(tmp_path / "log", "messages", "csv")
     assert len(sent) > 300
     assert sent["propensity"].isna().all()

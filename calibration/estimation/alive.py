@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from calibration.estimation.panel import Floats, Panel
+from calibration.sources import NORMAL_95
 
 ROUNDS = 15
 
@@ -17,7 +18,7 @@ class Alive(NamedTuple):
     """How likely each customer was there."""
 
     by_day: Floats  # (N, D) probability of being a customer on the morning of the day; 0 after the watch
-    leaving: float  # probability a day of leaving
+    leaving: float  # probability a day of leaving, with its 95 % interval
     leaving_low: float
     leaving_high: float
 
@@ -65,8 +66,10 @@ def find_alive(panel: Panel, open_probability: Floats, order_probability: Floats
         morning = 1.0 - np.concatenate([np.zeros((size, 1)), np.cumsum(left_by_day, axis=1)[:, :-1]], axis=1)
         morning = np.where(columns < panel.watched[:, None], np.clip(morning, 0.0, 1.0), 0.0)
         leaving = float(np.clip(left_by_day.sum() / morning.sum(), 1e-7, 0.5))
-    error = 1.96 * leaving / max(float((left_by_day.sum(axis=1) ** 2).sum()), 1.0) ** 0.5
-    return Alive(morning, leaving, max(leaving - error, 0.0), leaving + error)
+    # Information on the logarithm by the outer product of the customers' scores.
+    scores = left_by_day.sum(axis=1) - leaving * morning.sum(axis=1)
+    error = NORMAL_95 / max(float((scores**2).sum()), 1.0) ** 0.5
+    return Alive(morning, leaving, leaving * float(np.exp(-error)), leaving * float(np.exp(error)))
 
 
 def first_guess(panel: Panel, stops: bool = False) -> Alive:

@@ -7,6 +7,20 @@ import numpy as np
 
 from blockenv.scenarios import Scenario
 from calibration.estimation.panel import Floats, Panel
+from calibration.estimation.parameters import Layout
+
+
+def resting_bond(given: Scenario) -> float:
+    """The mean of the given segments: no log tells it."""
+    weights = [each.weight for each in given.segments]
+    return float(np.average([each.resting_bond for each in given.segments], weights=weights))
+
+
+def class_course(panel: Panel, given: Scenario, layout: Layout, theta: Floats, each: int) -> Floats:
+    """(N, D) the bond on each morning had every customer the relevance and ideal load of a class."""
+    relevance = np.clip(0.5 + layout.of_class(theta, "relevance", each), 0.0, 1.0)
+    ideal = float(np.exp(layout.of_class(theta, "log_ideal_load", each)[0]))
+    return bond_course(panel, given, relevance, ideal, resting_bond(given))
 
 
 def bond_course(panel: Panel, given: Scenario, relevance: Floats, ideal_load: float, resting: float) -> Floats:

@@ -6,7 +6,7 @@ The world is played under a policy that sends as often as the firm did, by lot. 
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from scipy.special import expit, logit
 from blockenv.scenarios import Scenario
 from calibration.estimation.alive import Alive, first_guess
 from calibration.estimation.findings import Findings
-from calibration.estimation.panel import Floats, Panel, read_panel
+from calibration.estimation.panel import Panel, read_panel
 from calibration.logs.ingest import ingest
 from calibration.logs.log import Log
 from calibration.logs.policies import Randomised
@@ -23,11 +23,9 @@ from calibration.logs.simulate import Settings, simulate_log
 from calibration.published import Band
 from calibration.rows import GROUPS, Interval, Row, jackknife, row
 
-CUSTOMERS = 5000
+CUSTOMERS = (1000, 5000)  # of the simulated log
 SEED = 2**43
 TOLERANCE = 0.15  # relative; a world whose counts are so far off is no longer called the same
-EXPOSURE_EDGES = np.array([0, 5, 10, 15, 20, 30, 40, 60, 80, 120])
-LOAD_EDGES = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 14.0])
 
 
 class Check(NamedTuple):
@@ -38,13 +36,15 @@ class Check(NamedTuple):
     alive: Alive
 
 
-def check(findings: Findings, world: Scenario, customers: int = CUSTOMERS, source: str = "the log") -> Check:
-    """Simulate and compare."""
+def check(findings: Findings, world: Scenario, customers: int | None = None, source: str = "the log") -> Check:
+    """Simulate and compare; with as many customers as the log has, within `CUSTOMERS`, if not said otherwise."""
     panel = findings.panel
+    customers = int(np.clip(panel.size, *CUSTOMERS)) if customers is None else customers
     probability, spread = sending(panel, findings.alive)
     days = int(np.median(panel.watched))
     with tempfile.TemporaryDirectory() as scratch:
-        settings = Settings(customers=customers, days=days, seed=SEED, after_leaving="send")
+        leaving: Literal["stop", "send"] = "stop" if findings.stops else "send"
+        settings = Settings(customers=customers, days=days, seed=SEED, after_leaving=leaving)
         written = simulate_log(world, Randomised(probability, spread), "randomised", Path(scratch) / "log", settings)
         mail, orders, people, blocks = (
             path if path.is_file() else None
@@ -63,7 +63,7 @@ def check(findings: Findings, world: Scenario, customers: int = CUSTOMERS, sourc
             room = TOLERANCE * abs(theirs.value)
             low, high = min(theirs.low, theirs.value - room), max(theirs.high, theirs.value + room)
         rows.append(row(name, ours, unit, Band(theirs.value, low, high, "FOUND", source)))
-    return Check(tuple(rows), simulated, first_guess(simulated))
+    return Check(tuple(rows), simulated, first_guess(simulated, findings.stops))
 
 
 def sending(panel: Panel, alive: Alive) -> tuple[float, float]:
@@ -80,19 +80,6 @@ def sending(panel: Panel, alive: Alive) -> tuple[float, float]:
     noise = float(np.mean(1.0 / (days[told] * np.clip(share * (1.0 - share), 1e-4, None))))
     spread = float(np.sqrt(max(float(np.var(logits)) - noise, 0.0)))
     return float(np.clip(expit(np.median(logits)), 0.001, 0.97)), spread
-
-
-def hazard_by_exposure(panel: Panel, alive: Floats) -> tuple[Floats, Floats]:
-    """Blocks and messages (B,) by how many messages the customer had had before, between `EXPOSURE_EDGES`."""
-    first = np.searchsorted(panel.customer, panel.customer)
-    order = np.argsort(panel.customer * (panel.days + 1) + panel.day, kind="stable")
-    number = np.empty(len(order), np.int64)
-    number[order] = np.arange(len(order)) - first[order]
-    band = np.clip(np.searchsorted(EXPOSURE_EDGES, number, side="right") - 1, 0, len(EXPOSURE_EDGES) - 1)
-    size = len(EXPOSURE_EDGES)
-    return np.bincount(band, panel.blocked, size).astype(np.float64), np.asarray(
-        np.bincount(band, alive, size), np.float64
-    )
 
 
 def _figures(panel: Panel) -> list[tuple[str, str, Callable[[Panel, NDArray[np.bool_]], float]]]:

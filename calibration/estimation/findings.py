@@ -6,16 +6,15 @@ This file must never print, write or read a file.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from blockenv.scenarios import Scenario
 from calibration.estimation.alive import Alive, first_guess
-from calibration.estimation.bond import bond_course
+from calibration.estimation.bond import class_course
 from calibration.estimation.effects import Effect, population_effects
 from calibration.estimation.fitting import JointFit, fit_joint
 from calibration.estimation.losses import fit_losses
-from calibration.estimation.orders import Money, Organic, Prompted, fit_money, fit_organic, fit_prompted
+from calibration.estimation.orders import Money, Organic, fit_money, fit_organic
 from calibration.estimation.panel import CANON, Floats, Panel
+from calibration.estimation.prompted import Prompted, fit_prompted
 from calibration.sources import Estimate
 
 MOST_CLASSES = 6
@@ -28,6 +27,7 @@ class Findings:
 
     panel: Panel
     given: Scenario
+    stops: bool  # the firm writes to nobody who has left
     alive: Alive
     joint: JointFit
     criteria: dict[int, float]
@@ -74,12 +74,13 @@ def find(
                 break
     joint = fits[classes] if classes else fits[min(fits, key=lambda each: fits[each].bic)]
     say("orders")
-    courses = [_course(panel, joint, each, given) for each in range(joint.layout.classes)]
+    courses = [class_course(panel, given, joint.layout, joint.theta, each) for each in range(joint.layout.classes)]
     organic = fit_organic(panel, joint, alive, courses, given)
     background, spill_over = fit_losses(panel, joint, alive)
     return Findings(
         panel=panel,
         given=given,
+        stops=stops,
         alive=alive,
         joint=joint,
         criteria={number: fit.bic for number, fit in fits.items()},
@@ -91,16 +92,3 @@ def find(
         spill_over=spill_over,
         courses=courses,
     )
-
-
-def resting_bond(given: Scenario) -> float:
-    """The mean of the canon's segments: no log tells it."""
-    return float(
-        np.average([each.resting_bond for each in given.segments], weights=[each.weight for each in given.segments])
-    )
-
-
-def _course(panel: Panel, joint: JointFit, each: int, given: Scenario) -> Floats:
-    relevance = np.clip(0.5 + joint.layout.of_class(joint.theta, "relevance", each), 0.0, 1.0)
-    ideal = float(np.exp(joint.layout.of_class(joint.theta, "log_ideal_load", each)[0]))
-    return bond_course(panel, given, relevance, ideal, resting_bond(given))

@@ -11,10 +11,10 @@ from scipy.special import logit
 from sklearn.mixture import GaussianMixture
 
 from blockenv.scenarios import Scenario
-from calibration.estimation.bond import bond_course
+from calibration.estimation.bond import class_course
 from calibration.estimation.joint import Evaluation, JointModel
 from calibration.estimation.panel import Floats, Panel
-from calibration.estimation.parameters import Layout, layout_of
+from calibration.estimation.parameters import Layout, layout_of, prior
 
 ENOUGH = 0.02  # expected gain of log-likelihood of another step
 MOST_STEPS = 60
@@ -33,7 +33,6 @@ class JointFit:
     model: JointModel
     log_likelihood: float
     bic: float
-    steps: int
 
     @property
     def shares(self) -> Floats:
@@ -72,31 +71,29 @@ def fit_joint(
     else:
         theta = _plain(panel, layout, alive)
     model = JointModel(panel, layout, alive, _bonds(panel, layout, theta, given))
-    steps = 0
     found = model.evaluate(theta)
     for round_ in range(BOND_ROUNDS + 1):
-        theta, found, taken = _climb(model, theta, found, 1.0 if round_ < BOND_ROUNDS else ENOUGH, progress)
-        steps += taken
+        theta, found = _climb(model, theta, found, 1.0 if round_ < BOND_ROUNDS else ENOUGH, progress)
         if round_ < BOND_ROUNDS:
             model.bonds = _bonds(panel, layout, theta, given)
             found = model.evaluate(theta)
-    _, _, curvature = model.prior(theta)
+    _, _, curvature = prior(model.layout, theta)
     information = found.scores.T @ found.scores - np.diag(curvature)
     covariance = np.asarray(np.linalg.pinv(information), np.float64)
     log_likelihood = float(found.log_likelihood.sum())
     # The level of all classes together and of all log-weights is no unknown.
     unknowns = layout.size - 2
     bic = unknowns * np.log(panel.size) - 2.0 * log_likelihood
-    return JointFit(panel, layout, theta, covariance, found, model, log_likelihood, float(bic), steps)
+    return JointFit(panel, layout, theta, covariance, found, model, log_likelihood, float(bic))
 
 
 def _climb(
     model: JointModel, theta: Floats, found: Evaluation, enough: float, progress: Callable[[int], None] | None
-) -> tuple[Floats, Evaluation, int]:
+) -> tuple[Floats, Evaluation]:
     taken = 0
-    value = float(found.log_likelihood.sum()) + model.prior(theta)[0]
+    value = float(found.log_likelihood.sum()) + prior(model.layout, theta)[0]
     while taken < MOST_STEPS:
-        _, slope, curvature = model.prior(theta)
+        _, slope, curvature = prior(model.layout, theta)
         gradient = found.scores.sum(axis=0) + slope
         information = found.scores.T @ found.scores - np.diag(curvature)
         information += 1e-6 * np.eye(len(theta)) * np.trace(information) / len(theta) + 1e-8 * np.eye(len(theta))
@@ -107,7 +104,7 @@ def _climb(
         for _ in range(8):
             there = theta + step
             after = model.evaluate(there)
-            higher = float(after.log_likelihood.sum()) + model.prior(there)[0]
+            higher = float(after.log_likelihood.sum()) + prior(model.layout, there)[0]
             if higher > value:
                 break
             step = 0.5 * step
@@ -117,20 +114,13 @@ def _climb(
         taken += 1
         if progress is not None:
             progress(1)
-    return theta, found, taken
+    return theta, found
 
 
 def _bonds(panel: Panel, layout: Layout, theta: Floats, given: Scenario) -> list[Floats]:
-    resting = float(
-        np.average([each.resting_bond for each in given.segments], weights=[each.weight for each in given.segments])
-    )
-    found = []
-    for each in range(layout.classes):
-        relevance = np.clip(0.5 + layout.of_class(theta, "relevance", each), 0.0, 1.0)
-        ideal = float(np.exp(layout.of_class(theta, "log_ideal_load", each)[0]))
-        course = bond_course(panel, given, relevance, ideal, resting)
-        found.append(course[panel.customer, panel.day])
-    return found
+    """K arrays (M,): the bond at each message, for each class."""
+    courses = (class_course(panel, given, layout, theta, each) for each in range(layout.classes))
+    return [course[panel.customer, panel.day] for course in courses]
 
 
 def _plain(panel: Panel, layout: Layout, alive: Floats) -> Floats:

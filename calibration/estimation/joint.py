@@ -11,7 +11,8 @@ Choices that matter:
   by their sum of rates alone, so many nodes cost little. Deviations of opening are integrated by Laplace's method about
   their own maximum; about zero it would be cheaper, but then the likelihood has no upper bound.
 - The bond is computed from what was seen, see `bond`, and not random.
-- Very weak normal priors keep apart what a log cannot tell apart (the level of relevance from that of opening).
+- Very weak normal priors (`parameters.prior`) keep apart what a log cannot tell apart, as the level of relevance from
+  that of opening.
 """
 
 from dataclasses import dataclass
@@ -26,22 +27,6 @@ from calibration.estimation.parameters import Layout, contrasts
 NODES = 11
 BLUR = 1.0  # fatigue units
 NEWTON_STEPS, CLOSE = 12, 1e-4
-_PRIOR_SD = {
-    "level": 3.0,
-    "slot_block": 3.0,
-    "style_block": 3.0,
-    "weekend_block": 3.0,
-    "reactance": 1.0,
-    "reciprocity": 0.3,
-    "relevance": 1.0,
-    "log_ideal_load": 1.0,
-    "block_bond": 2.0,
-    "open_bond": 2.0,
-    "block_relevance": 2.0,
-    "open_slot": 1.0,
-    "open_fatigue": 0.5,
-}
-_PRIOR_MEAN = {"log_ideal_load": 1.0, "block_bond": 2.0, "open_bond": 0.8, "block_relevance": 1.0}
 
 
 @dataclass
@@ -76,19 +61,6 @@ class JointModel:
             "product": (panel.product, len(panel.products)),
         }
         self._flat = {kind: panel.customer * size + code for kind, (code, size) in self._cells.items()}
-
-    def prior(self, theta: Floats) -> tuple[float, Floats, Floats]:
-        """Log density of the weak priors, its slope (P,) and its curvature (P,), negative."""
-        slope, curvature, value = np.zeros_like(theta), np.zeros_like(theta), 0.0
-        for place, where in self.layout.places.items():
-            name = place if place in self.layout.common else place.rpartition(".")[0]
-            if name in _PRIOR_SD:
-                away = theta[where] - _PRIOR_MEAN.get(name, 0.0)
-                precision = 1.0 / _PRIOR_SD[name] ** 2
-                value -= 0.5 * precision * float(away @ away)
-                slope[where] -= precision * away
-                curvature[where] -= precision
-        return value, slope, curvature
 
     def evaluate(self, theta: Floats) -> Evaluation:
         """Likelihood, scores and posteriors at `theta` (P,)."""

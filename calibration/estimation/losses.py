@@ -7,37 +7,35 @@ import numpy as np
 
 from calibration.estimation.alive import Alive
 from calibration.estimation.fitting import JointFit
-from calibration.estimation.panel import Floats, Panel
-from calibration.sources import Estimate, positive_estimate
-
-
-def open_days(panel: Panel, alive: Alive) -> Floats:
-    """(N, C) expected days on which each channel was open and the customer there."""
-    still = np.cumsum(alive.by_day, axis=1)
-    end = np.tile(panel.watched[:, None] - 1, len(panel.channels))
-    np.minimum.at(end, (panel.block_customer, panel.block_channel), panel.block_day)
-    return np.asarray(np.take_along_axis(still, np.maximum(end, 0), axis=1) * panel.opted_in)
+from calibration.estimation.panel import Panel
+from calibration.estimation.rates import ratio
+from calibration.sources import Estimate
 
 
 def fit_losses(panel: Panel, fit: JointFit, alive: Alive) -> tuple[Estimate, Estimate]:
-    """Background share of a message's hazard a day, and hazard of the other channels on the day of a block."""
-    days = open_days(panel, alive)
+    """Background share of a message's hazard a day, and hazard of the other open channels on the day of a block."""
+    end = np.full((panel.size, len(panel.channels)), panel.days)
+    np.minimum.at(end, (panel.block_customer, panel.block_channel), panel.block_day)
+    still = np.cumsum(alive.by_day, axis=1)
+    last = np.minimum(end, panel.watched[:, None] - 1)
+    days = np.take_along_axis(still, last, axis=1) * panel.opted_in
     base = np.exp(fit.layout.common_of(fit.theta, "block_log_rate"))
     level = np.exp(fit.layout.table(fit.theta, "level")[:, 0])
     frail = (fit.evaluation.posterior * fit.evaluation.frailty * level).sum(axis=1)
-    expected = float((days * base * frail[:, None]).sum())
+    expected = (days * base).sum(axis=1) * frail
+    customer, day, by_message = panel.block_customer, panel.block_day, panel.block_by_message
     provoked = np.zeros((panel.size, panel.days), bool)
-    by_message = panel.block_by_message
-    provoked[panel.block_customer[by_message], panel.block_day[by_message]] = True
-    along = provoked[panel.block_customer, panel.block_day] & ~by_message
-    alone = float((~by_message & ~along).sum())
-    lost = float(by_message.sum())
-    others = lost * max(float((days > 0).sum(axis=1).mean()) - 1.0, 0.0)
-    background = _rate(alone, expected)
-    return background, _rate(float(along.sum()), others)
+    provoked[customer[by_message], day[by_message]] = True
+    along = provoked[customer, day] & ~by_message
+    open_then = (panel.opted_in[customer] & (end[customer] >= day[:, None])).sum(axis=1)
+    others = np.maximum(open_then - 1, 0) * by_message
+    alone, beside, exposed = (
+        np.bincount(customer, each, panel.size).astype(np.float64) for each in (~by_message & ~along, along, others)
+    )
+    return ratio(alone, expected), _hazard(ratio(beside, exposed))
 
 
-def _rate(events: float, expected: float) -> Estimate:
-    if expected <= 0.0 or events <= 0.0:
-        return Estimate(0.0, 0.0, 3.0 / expected if expected > 0.0 else None)
-    return positive_estimate(float(np.log(events / expected)), events**-0.5)
+def _hazard(share: Estimate) -> Estimate:
+    """Of a probability, cut off where it has none."""
+    value, low, high = (None if end is None else float(-np.log1p(-min(end, 0.999))) for end in share[:3])
+    return Estimate(value or 0.0, low, high)

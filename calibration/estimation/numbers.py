@@ -6,6 +6,7 @@ This file must never decide what a number is.
 from typing import Any
 
 from blockenv.scenarios.schema import Provenance
+from calibration.estimation.panel import CANON
 from calibration.sources import Estimate
 
 
@@ -28,5 +29,5 @@ class Numbers:
 
     def assumed(self, path: str, value: Any) -> Any:
         """Note a number that the log cannot tell."""
-        self.provenance[path] = Provenance(label="ASSUMED", source=f"not identified by {self._log}; the canon's")
+        self.provenance[path] = Provenance(label="ASSUMED", source=f"not identified by {self._log}; as in {CANON.name}")
         return value

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from blockenv.scenarios import SCENARIOS, Channel
+from calibration.estimation.people import Covariates, column, opted_in, people_columns, standardised
 from calibration.logs.exposures import ExposureSettings, derive_exposures
 from calibration.logs.log import Log
 from calibration.logs.profiles import derive_profiles
@@ -45,8 +46,8 @@ _COLUMNS = (
 class Panel:
     """M delivered messages to N customers who were watched for at most D days; rows stand by customer and time.
 
-    `customer` to `blocked` are (M,); `watched` (N,) days; `opted_in` (N, C); `hints` (N, S) standardised covariates;
-    `orders` (N, D) counts; orders one by one in `order_...`, blocks in `block_...`; `send_probability` (N,), NaN
+    `customer` to `blocked` are (M,); `watched` (N,) days; `opted_in` (N, C); `hints` (N, S) standardised covariates,
+    named in `covariates`; orders one by one in `order_...`, blocks in `block_...`; `send_probability` (N,), NaN
     where it is not known. Names are those of the log.
     """
 
@@ -58,6 +59,7 @@ class Panel:
     watched: Places
     opted_in: Bools
     hints: Floats
+    covariates: Covariates
     send_probability: Floats
     customer: Places
     day: Places
@@ -168,8 +170,9 @@ def read_panel(log: Log, most_customers: int = MOST_CUSTOMERS) -> Panel:
     sent = rows("exposures", list(_COLUMNS))
     orders = rows("orders", _present(log, "orders", ["customer", "at", "amount", "margin", "discount"]))
     lost = rows("blocks", ["customer", "at", "channel", "by_message"])
-    people = rows("customers", _present(log, "customers", _people(log))).set_index("customer")
+    people = rows("customers", _present(log, "customers", people_columns(log.manifest))).set_index("customer")
     people = people.reindex(profiles["customer"])
+    hints, covariates = standardised(people, manifest.covariates)
     customer, order_customer, block_customer = who(sent), who(orders), who(lost)
     amount = orders["amount"].fillna(0.0).to_numpy(np.float64)
     return Panel(
@@ -179,9 +182,10 @@ def read_panel(log: Log, most_customers: int = MOST_CUSTOMERS) -> Panel:
         products=manifest.products,
         names=people["name"].to_numpy(),
         watched=days,
-        opted_in=_opted_in(people, manifest.channels, sent, customer),
-        hints=_standardised(people, manifest.covariates),
-        send_probability=_column(people, "send_probability"),
+        opted_in=opted_in(people, manifest.channels, _codes(sent["channel"]), customer),
+        hints=hints,
+        covariates=covariates,
+        send_probability=column(people, "send_probability"),
         customer=customer,
         day=since(sent, "sent_at", customer),
         channel=_codes(sent["channel"]),
@@ -199,18 +203,13 @@ def read_panel(log: Log, most_customers: int = MOST_CUSTOMERS) -> Panel:
         order_customer=order_customer,
         order_day=since(orders, "at", order_customer),
         order_amount=amount,
-        order_margin=_column(orders, "margin"),
-        order_discount=np.nan_to_num(_column(orders, "discount")),
+        order_margin=column(orders, "margin"),
+        order_discount=np.nan_to_num(column(orders, "discount")),
         block_customer=block_customer,
         block_day=since(lost, "at", block_customer),
         block_channel=_codes(lost["channel"]),
         block_by_message=lost["by_message"].fillna(False).to_numpy(bool),
     )
-
-
-def _people(log: Log) -> list[str]:
-    opted_in = [f"opted_in_{channel}" for channel in log.manifest.opted_in]
-    return ["customer", "name", "send_probability", *opted_in, *log.manifest.covariates]
 
 
 def _present(log: Log, table: str, columns: list[str]) -> list[str]:
@@ -223,32 +222,3 @@ def _present(log: Log, table: str, columns: list[str]) -> list[str]:
 def _codes(column: "pd.Series[Any]") -> Places:
     """Places among the log's names."""
     return np.asarray(column.cat.codes, np.int64)
-
-
-def _column(frame: pd.DataFrame, name: str) -> Floats:
-    if name not in frame.columns:
-        return np.full(len(frame), np.nan)
-    return frame[name].to_numpy(np.float64, na_value=np.nan)
-
-
-def _opted_in(people: pd.DataFrame, channels: Sequence[str], sent: pd.DataFrame, customer: Places) -> Bools:
-    """Who could be reached: as told, else whoever was ever written to on the channel."""
-    reached = np.zeros((len(people), len(channels)), bool)
-    reached[customer, sent["channel"].cat.codes.to_numpy()] = True
-    for place, channel in enumerate(channels):
-        name = f"opted_in_{channel}"
-        if name in people.columns:
-            reached[:, place] |= people[name].fillna(False).to_numpy(bool)
-    return reached
-
-
-def _standardised(people: pd.DataFrame, covariates: Sequence[str]) -> Floats:
-    """(N, S) numeric covariates with mean 0 and standard deviation 1; what is missing is 0, constants are left out."""
-    found = []
-    for name in covariates:
-        if name in people.columns and pd.api.types.is_numeric_dtype(people[name]):
-            values = people[name].to_numpy(np.float64, na_value=np.nan)
-            spread = float(np.nanstd(values))
-            if spread > 0.0:
-                found.append(np.nan_to_num((values - np.nanmean(values)) / spread))
-    return np.stack(found, axis=1) if found else np.zeros((len(people), 0))

@@ -10,7 +10,23 @@ import numpy as np
 
 from calibration.estimation.panel import Floats
 
-COMMON, BY_CLASS = "common", "by class"
+# Of weak normal priors; what is not named has none.
+_PRIOR_SD = {
+    "level": 3.0,
+    "slot_block": 3.0,
+    "style_block": 3.0,
+    "weekend_block": 3.0,
+    "reactance": 1.0,
+    "reciprocity": 0.3,
+    "relevance": 1.0,
+    "log_ideal_load": 1.0,
+    "block_bond": 2.0,
+    "open_bond": 2.0,
+    "block_relevance": 2.0,
+    "open_slot": 1.0,
+    "open_fatigue": 0.5,
+}
+_PRIOR_MEAN = {"log_ideal_load": 1.0, "block_bond": 2.0, "open_bond": 0.8, "block_relevance": 1.0}
 
 
 @dataclass(frozen=True)
@@ -52,15 +68,19 @@ class Layout:
         """(K, size) an unknown of all classes."""
         return np.stack([self.of_class(theta, name, each) for each in range(self.classes)])
 
-    def words(self, names: Mapping[str, tuple[str, ...]]) -> list[str]:
-        """A name for every place of the vector; `names`: unknown -> names of its parts."""
-        found = []
-        for place, where in self.places.items():
-            base = place.rpartition(".")[0] if place not in self.common else place
-            parts = names.get(base, ())
-            size = where.stop - where.start
-            found += [f"{place}.{parts[part]}" if len(parts) == size > 1 else place for part in range(size)]
-        return found
+
+def prior(layout: Layout, theta: Floats) -> tuple[float, Floats, Floats]:
+    """Log density of the weak priors, its slope (P,) and its curvature (P,), negative."""
+    slope, curvature, value = np.zeros_like(theta), np.zeros_like(theta), 0.0
+    for place, where in layout.places.items():
+        name = place if place in layout.common else place.rpartition(".")[0]
+        if name in _PRIOR_SD:
+            away = theta[where] - _PRIOR_MEAN.get(name, 0.0)
+            precision = 1.0 / _PRIOR_SD[name] ** 2
+            value -= 0.5 * precision * float(away @ away)
+            slope[where] -= precision * away
+            curvature[where] -= precision
+    return value, slope, curvature
 
 
 def contrasts(levels: int) -> Floats:

@@ -42,15 +42,6 @@ def pooled_effects(panel: Panel, alive: Floats, most_customers: int = 10_000) ->
     ]
 
 
-def block_rates_by_load(panel: Panel, alive: Floats, edges: Floats) -> tuple[Floats, Floats, Floats]:
-    """Blocks, messages and orders on the day of the message, (B,) each, of messages by load between the edges."""
-    band = np.clip(np.searchsorted(edges, panel.load_after, side="right") - 1, 0, len(edges) - 2)
-    ordered = panel.by_day(panel.order_customer, panel.order_day)[panel.customer, panel.day] > 0
-    size = len(edges) - 1
-    blocks, orders = (np.asarray(np.bincount(band, each, size), np.float64) for each in (panel.blocked, ordered))
-    return blocks, np.asarray(np.bincount(band, alive, size), np.float64), orders
-
-
 def _design(panel: Panel, rows: NDArray[np.int64]) -> tuple[Floats, list[str]]:
     columns: list[Any] = [(panel.channel[rows] == place).astype(np.float64) for place in range(len(panel.channels))]
     names = [f"channel {name}" for name in panel.channels]

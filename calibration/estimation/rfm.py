@@ -13,7 +13,10 @@ MARKS = 3
 
 
 def micro_segments(panel: Panel) -> NDArray[np.str_]:
-    """(N,) three marks from 1 to 3 such as 312: recency, frequency, monetary; 000 for those who never ordered."""
+    """(N,) three marks from 1 to 3 such as 312: recency, frequency, monetary; 000 for those who never ordered.
+
+    Thirds of those who ordered; many with one order each share a mark, so that thirds may be uneven.
+    """
     days = panel.by_day(panel.order_customer, panel.order_day)
     count = days.sum(axis=1)
     spend = np.bincount(panel.order_customer, panel.order_amount, panel.size)
@@ -22,7 +25,7 @@ def micro_segments(panel: Panel) -> NDArray[np.str_]:
     buys = count > 0
     marks = np.zeros((panel.size, 3), np.int64)
     for place, value in enumerate((-recency, count, spend / np.maximum(count, 1.0))):
-        own = pd.Series(value[buys]).rank(method="first").to_numpy()
+        own = pd.Series(value[buys]).rank(method="average").to_numpy()  # equals get equal marks
         marks[buys, place] = np.ceil(own / max(len(own), 1) * MARKS).astype(np.int64)
     return np.array(["".join(map(str, each)) for each in marks.tolist()])
 

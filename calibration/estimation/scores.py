@@ -1,7 +1,7 @@
-"""A score for every customer: how likely a block, an order, and what a message would change.
+"""A score for every customer on the last day of the log: how likely a block, an order, and what a message would change.
 
-Learned from what was known at a cut in time and judged by what came after it. This file must never let the time after
-the cut into a feature.
+Learned from what was known at a cut in time and what came after it; gains judge each customer by a model that has not
+learned from them. This file must never let the time after the cut into a feature that is learned from.
 """
 
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from calibration.estimation.bond import loads_by_day
 from calibration.estimation.confounding import engagement
+from calibration.estimation.decisions import sampled_days, sent_on
 from calibration.estimation.findings import Findings
 from calibration.estimation.panel import CANON, Floats, Panel, loads_of
 from calibration.estimation.uplift import Trial, t_learner, t_predict, x_learner
@@ -35,7 +36,10 @@ FEATURES = (
 
 
 class Scores(NamedTuple):
-    """`files`: a row for every customer and model; `gains`: a row for every decile and model."""
+    """`files`: a row for every customer and model; `gains`: a row for every decile and model.
+
+    Of the model `uplift`, `probability` is what a message adds to that of an order on its day, and there are no odds.
+    """
 
     files: pd.DataFrame
     gains: pd.DataFrame
@@ -52,7 +56,7 @@ def features_at(panel: Panel, customer: NDArray[np.int64], day: NDArray[np.int64
     number = np.where(ordered > 0, np.arange(panel.days), -1)
     last = np.maximum.accumulate(np.concatenate([np.full((panel.size, 1), -1), number[:, :-1]], axis=1), axis=1)
     since = np.where(last[customer, day] >= 0, day - last[customer, day], 365)
-    past = engagement(panel, customer.astype(np.float64), day.astype(np.float64))
+    past = engagement(panel, customer, day)
     return np.column_stack(
         [
             past[:, :2],
@@ -72,18 +76,13 @@ def trial_of(findings: Findings, seed: int = 0) -> Trial | None:
     panel = findings.panel
     if not np.isfinite(panel.send_probability).any():
         return None
-    rng = np.random.default_rng(seed)
-    customer, day = rng.integers(0, panel.size, SAMPLE), rng.integers(0, panel.days, SAMPLE)
-    open_until = np.full((panel.size, len(panel.channels)), panel.days)
-    np.minimum.at(open_until, (panel.block_customer, panel.block_channel), panel.block_day)
-    reachable = (panel.opted_in[customer] & (open_until[customer] >= day[:, None])).any(axis=1)
-    kept = reachable & np.isfinite(panel.send_probability[customer]) & (findings.alive.by_day[customer, day] > 0.2)
-    customer, day = customer[kept], day[kept]
-    sent = panel.by_day(panel.customer, panel.day) > 0
+    customer, day = sampled_days(panel, SAMPLE, np.random.default_rng(seed), findings.stops)
+    told = np.isfinite(panel.send_probability[customer])
+    customer, day = customer[told], day[told]
     ordered = panel.by_day(panel.order_customer, panel.order_day) > 0
     return Trial(
         features_at(panel, customer, day),
-        sent[customer, day].astype(np.float64),
+        sent_on(panel, customer, day).astype(np.float64),
         ordered[customer, day].astype(np.float64),
         panel.send_probability[customer],
         customer,
@@ -91,11 +90,15 @@ def trial_of(findings: Findings, seed: int = 0) -> Trial | None:
 
 
 def score(findings: Findings, trial: Trial | None, seed: int = 0) -> Scores:
-    """Every customer at the cut, `WINDOW` days before the end of the watch, or half-way where that is shorter."""
+    """Probabilities for the next `WINDOW` days, as of the last morning of each customer's watch.
+
+    The cut is `WINDOW` days before the end of the watch, or half-way where that is later. A model with fewer than 20
+    customers on either side is left out.
+    """
     panel = findings.panel
     everybody = np.arange(panel.size)
     cut = np.maximum(panel.watched - WINDOW, panel.watched // 2)
-    features = features_at(panel, everybody, cut)
+    features, today = features_at(panel, everybody, cut), features_at(panel, everybody, panel.watched - 1)
     after = np.arange(panel.days) >= cut[:, None]
     outcomes: dict[str, NDArray[np.bool_]] = {
         "block": np.any(panel.by_day(panel.block_customer, panel.block_day) * after, axis=1),
@@ -105,21 +108,23 @@ def score(findings: Findings, trial: Trial | None, seed: int = 0) -> Scores:
     for model, happened in outcomes.items():
         if min(happened.sum(), (~happened).sum()) < 20:
             continue
-        probability = np.zeros(panel.size)
+        held_out = np.zeros(panel.size)
         for learn, judge in StratifiedKFold(5, shuffle=True, random_state=seed).split(features, happened):
-            fitted = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(
-                features[learn], happened[learn]
-            )
-            probability[judge] = np.asarray(fitted.predict_proba(features[judge])[:, 1], np.float64)
-        files.append(_file(panel, model, probability))
-        gains.append(gains_table(model, probability, happened.astype(np.float64)))
+            held_out[judge] = _learned(features[learn], happened[learn], features[judge])
+        files.append(_file(panel, model, _learned(features, happened, today)))
+        gains.append(gains_table(model, held_out, happened.astype(np.float64)))
     if trial is not None:
-        effect = t_predict(trial, features, seed)
+        effect = t_predict(trial, today, seed)
         rows = _file(panel, "uplift", effect)
         rows["odds"] = np.nan
         files.append(rows)
     empty = pd.DataFrame({"customer": [], "model": [], "probability": [], "odds": [], "decile": []})
     return Scores(pd.concat(files) if files else empty, pd.concat(gains) if gains else pd.DataFrame())
+
+
+def _learned(features: Floats, happened: NDArray[np.bool_], there: Floats) -> Floats:
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(features, happened)
+    return np.asarray(model.predict_proba(there)[:, 1], np.float64)
 
 
 def gains_table(model: str, probability: Floats, happened: Floats) -> pd.DataFrame:

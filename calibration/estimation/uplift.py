@@ -33,7 +33,7 @@ class Curve(NamedTuple):
 
     share: Floats
     gain: Floats
-    area: float
+    area: Estimate
 
 
 def weights(trial: Trial) -> Floats:
@@ -93,14 +93,23 @@ def x_learner(trial: Trial, seed: int = 0) -> Floats:
 
 
 def qini(trial: Trial, score: Floats, points: int = 50) -> Curve:
-    """Gain a unit if only the best by `score` are treated (Radcliffe 2007, with inverse chances as weights)."""
+    """Gain a unit if only the best by `score` are treated (Radcliffe 2007, with inverse chances as weights).
+
+    The area's interval is clustered by owner and takes the score for given.
+    """
     order = np.argsort(-score, kind="stable")
-    signed = weights(trial)[order] * trial.outcome[order] / len(order)
-    total = np.concatenate([[0.0], np.cumsum(signed)])
-    place = np.linspace(0, len(order), points + 1).round().astype(int)
-    share = place / len(order)
-    gain = total[place]
-    return Curve(share, gain, float(np.trapezoid(gain - share * gain[-1], share)))
+    size = len(order)
+    signed = weights(trial) * trial.outcome / size
+    total = np.concatenate([[0.0], np.cumsum(signed[order])])
+    place = np.linspace(0, size, points + 1).round().astype(int)
+    # A unit of rank r counts for all shares above r: the area is a sum over units.
+    lead = np.empty(size)
+    lead[order] = 0.5 - (np.arange(size) + 0.5) / size
+    _, owner = np.unique(trial.owner, return_inverse=True)
+    by_owner = np.bincount(owner, lead * signed)
+    area = float(by_owner.sum())
+    error = float(np.sqrt(((by_owner - by_owner.mean()) ** 2).sum()))
+    return Curve(place / size, total[place], normal_estimate(area, error))
 
 
 def _arms(

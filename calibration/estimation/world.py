@@ -3,20 +3,15 @@
 This file must never estimate; it only puts numbers where the scenario has them, and says of each where it is from.
 """
 
-from typing import Any
-
 import numpy as np
 
 from blockenv.scenarios import Scenario
-from calibration.estimation.effects import delta
-from calibration.estimation.findings import Findings, resting_bond
+from calibration.estimation.findings import Findings
+from calibration.estimation.hints import NO_HINT, hint_noise
 from calibration.estimation.numbers import Numbers
 from calibration.estimation.ordering import segment_order
-from calibration.estimation.panel import Floats, canon_channel
-from calibration.estimation.parameters import contrasts
-from calibration.sources import NORMAL_95, Estimate
-
-_LEAST_LOAD, _MOST_LOAD = 0.05, 20.0
+from calibration.estimation.parts import channel_fields, segment_fields
+from calibration.sources import NORMAL_95
 
 
 def build_world(findings: Findings, name: str, log: str) -> Scenario:
@@ -24,8 +19,8 @@ def build_world(findings: Findings, name: str, log: str) -> Scenario:
     panel, given, joint = findings.panel, findings.given, findings.joint
     numbers = Numbers(log)
     order = segment_order(findings)
-    segments = [_segment(findings, numbers, each, place) for place, each in enumerate(order)]
-    channels = [_channel(findings, numbers, place) for place in range(len(panel.channels))]
+    segments = [segment_fields(findings, numbers, each, place) for place, each in enumerate(order)]
+    channels = [channel_fields(findings, numbers, place) for place in range(len(panel.channels))]
     styles = []
     for style in panel.styles:
         found = findings.money.discounts.get(style)
@@ -97,7 +92,7 @@ def build_world(findings: Findings, name: str, log: str) -> Scenario:
             "bond": bond,
             "response": response,
             "commerce": commerce,
-            "hint_noise": _hint_noise(findings, numbers, order),
+            "hint_noise": _hint_noise(findings, numbers),
             "horizon": given.horizon,
             "evaluation_days": given.evaluation_days,
             "discount": given.discount,
@@ -106,125 +101,12 @@ def build_world(findings: Findings, name: str, log: str) -> Scenario:
     )
 
 
-def _hint_noise(findings: Findings, numbers: Numbers, order: list[int]) -> float:
-    """Noise of a covariate relative to how far apart it sets its class; the canon's where there are none to match."""
-    layout, theta = findings.joint.layout, findings.joint.theta
-    hints = layout.table(theta, "hint")[order]
-    if hints.shape[1] != hints.shape[0] or hints.shape[0] < 2:
-        return float(numbers.assumed("hint_noise", 100.0 if not hints.shape[1] else findings.given.hint_noise))
-    noise = np.exp(layout.common_of(theta, "log_hint_noise"))
-    others = (hints.sum(axis=0) - np.diag(hints)) / (len(hints) - 1)
-    return numbers.derived(
-        "hint_noise", float(np.clip(np.mean(noise / np.maximum(np.diag(hints) - others, 1e-3)), 0.0, 100.0)), None, None
-    )
-
-
-def _channel(findings: Findings, numbers: Numbers, place: int) -> dict[str, Any]:
-    panel, joint = findings.panel, findings.joint
-    name = panel.channels[place]
-    canon, path = canon_channel(name), f"channels.{name}"
-    layout = joint.layout
-
-    def rates(theta: Floats) -> Floats:
-        share, level, taste = _levels(findings, theta)
-        slope = layout.common_of(theta, "block_relevance")[0]
-        block = layout.common_of(theta, "block_log_rate")[place] + share @ level - slope * taste
-        return np.array([block, layout.common_of(theta, "open_logit")[place] + taste])
-
-    (block, opening), (block_error, open_error) = delta(joint, rates)
-    low, high = (1.0 - np.exp(-np.exp(block + side * NORMAL_95 * block_error)) for side in (-1.0, 1.0))
-    opted_in = float(panel.opted_in[:, place].mean())
-    return {
-        "name": name,
-        "load": numbers.assumed(f"{path}.load", canon.load if canon.name == name else 1.0),
-        "cost": numbers.assumed(f"{path}.cost", canon.cost),
-        "visibility": numbers.assumed(f"{path}.visibility", canon.visibility),
-        "win_back_rate": numbers.assumed(f"{path}.win_back_rate", 0.0),
-        "opt_in": numbers.derived(f"{path}.opt_in", opted_in, None, None),
-        "block_probability": numbers.derived(
-            f"{path}.block_probability", float(1.0 - np.exp(-np.exp(block))), float(low), float(high)
-        ),
-        "background_share": float(np.clip(numbers.estimate(f"{path}.background_share", findings.background), 0.0, 1.0)),
-        "open_logit": numbers.derived(
-            f"{path}.open_logit",
-            float(opening),
-            float(opening - NORMAL_95 * open_error),
-            float(opening + NORMAL_95 * open_error),
-        ),
-        "buy_logit": numbers.estimate(f"{path}.buy_logit", _buy_at_half(findings, place)),
-    }
-
-
-def _buy_at_half(findings: Findings, place: int) -> Estimate:
-    """Logit at relevance 1/2; the level of relevance moves from the products to the channels."""
-    found, taste = findings.prompted.channels[place], _levels(findings, findings.joint.theta)[2]
-    move = findings.prompted.relevance.value * taste
-    return Estimate(found.value + move, *(None if end is None else end + move for end in (found.low, found.high)))
-
-
-def _levels(findings: Findings, theta: Floats) -> tuple[Floats, Floats, float]:
-    """Shares (K,), block levels (K,) and the population's mean relevance above 1/2."""
-    layout = findings.joint.layout
-    weight = layout.table(theta, "log_weight")[:, 0]
-    share = np.exp(weight - weight.max())
-    share = share / share.sum()
-    return share, layout.table(theta, "level")[:, 0], float(share @ layout.table(theta, "relevance").mean(axis=1))
-
-
-def _segment(findings: Findings, numbers: Numbers, each: int, place: int) -> dict[str, Any]:
-    panel, joint, given = findings.panel, findings.joint, findings.given
-    layout = joint.layout
-    name = f"segment_{place + 1}"
-    path = f"segments.{name}"
-
-    def table(theta: Floats) -> Floats:
-        share, level, taste = _levels(findings, theta)
-        own = level[each] - share @ level
-        slots = contrasts(len(panel.slots)) @ layout.of_class(theta, "slot_block", each)
-        styles = own + contrasts(len(panel.styles)) @ layout.of_class(theta, "style_block", each)
-        relevance = 0.5 + layout.of_class(theta, "relevance", each) - taste
-        rest = [
-            layout.of_class(theta, field, each)[0]
-            for field in ("weekend_block", "log_ideal_load", "reactance", "reciprocity")
-        ]
-        return np.concatenate([slots, styles, relevance, rest, [np.log(share[each])]])
-
-    value, error = delta(joint, table)
-    low, high = value - NORMAL_95 * error, value + NORMAL_95 * error
-    at = iter(range(len(value)))
-
-    def take(field: str, least: float, most: float, logarithmic: bool = False) -> float:
-        number = next(at)
-        triple = [value[number], low[number], high[number]]
-        if logarithmic:
-            triple = list(np.exp(triple))
-        found = numbers.derived(f"{path}.{field}", *map(float, triple))
-        return float(np.clip(found, least, most))
-
-    slots = {slot: take(f"slot_block.{slot}", -10.0, 10.0) for slot in panel.slots}
-    styles = {style: take(f"style_block.{style}", -10.0, 10.0) for style in panel.styles}
-    relevance = {product: take(f"relevance.{product}", 0.0, 1.0) for product in panel.products}
-    buys = findings.prompted.styles[each]
-    contact = [segment.churn_contact for segment in given.segments]
-    weights = [segment.weight for segment in given.segments]
-    return {
-        "name": name,
-        "slot_block": slots,
-        "style_block": styles,
-        "relevance": relevance,
-        "weekend_block": take("weekend_block", -3.0, 3.0),
-        "ideal_load": take("ideal_load", _LEAST_LOAD, _MOST_LOAD, logarithmic=True),
-        "reactance": take("reactance", 0.0, 3.0),
-        "reciprocity": take("reciprocity", 0.0, 1.0),
-        "weight": take("weight", 1e-4, 1.0, logarithmic=True),
-        "style_buy": {
-            style: numbers.estimate(f"{path}.style_buy.{style}", found)
-            for style, found in zip(panel.styles, buys, strict=True)
-        },
-        "organic_rate": numbers.estimate(f"{path}.organic_rate", findings.organic.rates[each]),
-        "churn_contact": numbers.assumed(f"{path}.churn_contact", float(np.average(contact, weights=weights))),
-        "resting_bond": numbers.assumed(f"{path}.resting_bond", round(resting_bond(given), 4)),
-    }
+def _hint_noise(findings: Findings, numbers: Numbers) -> float:
+    """Noise of a hint relative to how far apart it sets the classes."""
+    noise = hint_noise(findings)
+    if noise == NO_HINT:
+        return float(numbers.assumed("hint_noise", NO_HINT))
+    return numbers.derived("hint_noise", noise, None, None)
 
 
 def _leaving_ratio(findings: Findings) -> float:

@@ -107,14 +107,14 @@ class _Frame:
 
     def axes(self, x_name: str, y_name: str, ticks: bool = True) -> str:
         parts = []
-        for value in np.linspace(*self._y, 5):
-            y = self.y(float(value))
-            parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-            parts.append(f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+        for value in round_numbers(*self._y):
+            y, kind = self.y(value), "zero" if value == 0.0 else "grid"
+            parts.append(f'<line class="{kind}" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+            parts.append(f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}</text>')
         if ticks:
-            for value in np.linspace(*self._x, 6):
+            for value in round_numbers(*self._x):
                 parts.append(
-                    f'<text class="tick" x="{self.x(float(value)):.1f}" y="{HEIGHT - _BOTTOM + 16}" text-anchor="middle">{value:.3g}</text>'
+                    f'<text class="tick" x="{self.x(value):.1f}" y="{HEIGHT - _BOTTOM + 16}" text-anchor="middle">{value:.4g}</text>'
                 )
         middle = (_LEFT + WIDTH - _RIGHT) / 2
         parts.append(
@@ -125,6 +125,15 @@ class _Frame:
             f'<text class="name" x="12" y="{half}" text-anchor="middle" transform="rotate(-90 12 {half})">{html.escape(y_name)}</text>'
         )
         return "".join(parts)
+
+
+def round_numbers(low: float, high: float) -> list[float]:
+    """Two to seven numbers between the two, in steps of 1, 2 or 5 times a power of ten."""
+    rough = (high - low) / 5.0
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = float(power * next(each for each in (1.0, 2.0, 5.0, 10.0) if each * power >= rough * 0.75))
+    first, last = int(np.ceil(low / step - 1e-9)), int(np.floor(high / step + 1e-9))
+    return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
 
 
 def _span(values: Floats) -> tuple[float, float]:

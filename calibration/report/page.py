@@ -19,7 +19,7 @@ th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid var(--rule);
 td:first-child,th:first-child{text-align:left}td.words{white-space:normal;text-align:left;min-width:16rem}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:1rem}
 figure{margin:0;padding:.6rem;background:var(--soft);border-radius:.4rem}figcaption{font-weight:600;font-size:.95rem}
-svg{width:100%;height:auto}.grid{stroke:var(--rule)}.tick{font-size:11px;fill:var(--dim)}.name{font-size:12px;fill:var(--ink)}
+svg{width:100%;height:auto}.grid{stroke:var(--rule)}.zero{stroke:var(--dim)}.tick{font-size:11px;fill:var(--dim)}.name{font-size:12px;fill:var(--ink)}
 .line{fill:none;stroke-width:2}.band{opacity:.18;stroke:none}.legend{list-style:none;display:flex;flex-wrap:wrap;gap:.2rem 1rem;
 margin:.3rem 0 0;padding:0;font-size:.82rem;color:var(--dim)}.legend i{display:inline-block;width:.9em;height:.9em;
 margin-right:.35em;border-radius:2px;vertical-align:-.1em}

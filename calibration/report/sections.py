@@ -5,9 +5,12 @@ This file must never estimate anything of its own.
 
 import numpy as np
 
+from calibration.estimation.panel import CANON
+from calibration.estimation.scores import WINDOW
 from calibration.report import charts
 from calibration.report.material import Material
 from calibration.report.page import figures, heading, paragraph, table
+from calibration.sources import Estimate
 
 
 def buying(material: Material) -> list[str]:
@@ -17,8 +20,9 @@ def buying(material: Material) -> list[str]:
         effect = material.incremental
         parts.append(
             paragraph(
-                f"A message adds {effect.value:.5f} orders on its day (95 % interval {effect.low:.5f} to {effect.high:.5f}), "
-                "by inverse chances of being sent. This is caused, not attributed."
+                f"1,000 messages add {_in_thousand(effect, 2)} orders on their day, by inverse chances of being sent, among "
+                "all who could be written to, also those who may have left. This is caused, not attributed; what a message "
+                "does on later days is not in it."
             )
         )
     else:
@@ -29,22 +33,32 @@ def buying(material: Material) -> list[str]:
         parts.append(
             paragraph(
                 f"BG/NBD: {model.mean_rate_per_week.value:.3f} orders a week while active, dropout after an order "
-                f"{model.mean_dropout.value:.3f}. Leaving without a word: {material.findings.alive.leaving:.5f} a day."
+                f"{model.mean_dropout.value:.3f}."
             )
         )
-    pictures = (
-        [
+    left = 1.0 - (1.0 - material.findings.alive.leaving) ** 364
+    parts.append(paragraph(f"About {left:.0%} of customers a year leave without a word, as far as silence tells."))
+    pictures = []
+    if material.curves:
+        curves = [charts.Line(name, curve.share, 1e3 * curve.gain) for name, curve in material.curves.items()]
+        whole = float(np.mean([curve.y[-1] for curve in curves]))
+        curves.append(charts.Line("at random", np.array([0.0, 1.0]), np.array([0.0, whole])))
+        pictures.append(
             charts.lines(
                 "Incremental orders if only the best are written to",
                 "share of customer-days",
-                "orders a customer-day",
-                [charts.Line(name, curve.share, curve.gain) for name, curve in material.curves.items()],
+                "orders in 1,000 customer-days",
+                curves,
             )
-        ]
-        if material.curves
-        else []
-    )
-    gains = material.scores.gains
+        )
+        told = "; ".join(f"{name} {_in_thousand(curve.area, 3)}" for name, curve in material.curves.items())
+        parts.append(
+            paragraph(
+                f"Area between the curve of each learner and sending at random, orders in 1,000 customer-days: {told}. An "
+                "interval that holds 0 means that these scores do not sort customers by what a message adds."
+            )
+        )
+    gains, tables = material.scores.gains, []
     if len(gains):
         curves = [
             charts.Line(str(model), np.append(0.0, part["decile"] / 10.0), np.append(0.0, part["captured"]))
@@ -63,9 +77,13 @@ def buying(material: Material) -> list[str]:
             )
             for line in gains.itertuples()
         ]
-        parts.append(figures(pictures))
-        parts.append(table(("model", "decile", "customers", "events", "mean probability", "lift"), rows))
-    return parts
+        words = (
+            f"Deciles by the predicted probability of a block or an order within {WINDOW} days, each customer judged by a model "
+            f"that has not learned from them. scores.parquet has the probabilities for the {WINDOW} days after the log."
+        )
+        heads = ("model", "decile", "customers", "events", "mean probability", "lift")
+        tables = [paragraph(words, "note"), table(heads, rows)]
+    return [*parts, figures(pictures), *tables]
 
 
 def card(material: Material) -> list[str]:
@@ -96,8 +114,15 @@ def identified(material: Material) -> list[str]:
     return [
         heading("What the log identifies, and what stays an assumption"),
         paragraph(
-            f"{derived} numbers are estimated, {len(rows) - derived} are not identified by the log and stay the canon's. Loads of "
-            "channels, half-lives and the increments of the bond are assumptions that all estimates rest on."
+            f"{derived} numbers are estimated (DERIVED), {len(rows) - derived} are not identified by the log (ASSUMED) and are "
+            f"those of the built-in scenario {CANON.name}. Loads of channels, half-lives and the increments of the bond are "
+            "assumptions that all estimates rest on. Costs of messages and whether the firm notices a block are the firm's to "
+            "know: set them in scenario.yaml before a policy is trained."
         ),
         table(("number", "label", "source"), rows),
     ]
+
+
+def _in_thousand(estimate: Estimate, digits: int) -> str:
+    low, high = (float("nan") if end is None else 1e3 * end for end in (estimate.low, estimate.high))
+    return f"{1e3 * estimate.value:.{digits}f} (95 % interval {low:.{digits}f} to {high:.{digits}f})"
