@@ -12,13 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from agents.agent import AgentError, AgentSettings, Monitor, load_record, save_record, training_seed, write_whole
+from agents.agent import (
+    AgentError,
+    AgentSettings,
+    Monitor,
+    load_record,
+    parsed,
+    save_record,
+    training_seed,
+    write_whole,
+)
 from agents.particles import Particles, noticed
 from agents.prototypes import Prototypes, Worths
 from agents.rules import Actions, Mask, Observation
 from blockenv import history, observation, population
 from blockenv.cohort import Cohort
 from blockenv.history import History
+from blockenv.rollout import play
 from blockenv.scenarios import Scenario
 
 _PURPOSE = 5  # of the training seed that prototypes are drawn from
@@ -31,12 +41,23 @@ class BeliefSettings(AgentSettings):
 
     prototypes: int = Field(default=0, ge=0, description="customers planned for; 0 for as many as memory allows")
     particles: int = Field(default=192, ge=2, description="prototypes kept for each customer")
-    spared: float = Field(default=0.4, gt=0, le=1, description="share of the particles that evidence leaves weight to")
-    rule: Literal["expected", "sampled"] = Field(
-        default="expected",
-        description="the best on average over the belief (QMDP), or for one customer drawn from it (posterior sampling)",
+    rule: Literal["auto", "expected", "sampled"] = Field(
+        default="auto",
+        description="the best on average over the belief (QMDP), or for one customer drawn from it (posterior sampling); "
+        "auto takes what earns more from training customers",
     )
-    resample_days: int = Field(default=28, ge=1, description="how long a drawn customer is acted for")
+    spared: float = Field(default=0.4, gt=0, le=1, description="share of the particles that evidence leaves weight to")
+    resample_days: int = Field(default=7, ge=1, description="how long a drawn customer is acted for")
+    trial_customers: int = Field(default=384, ge=2, description="training customers on whom auto compares")
+    trial_days: int = Field(default=728, ge=1, description="days they are served")
+
+
+# Where covariates say who a customer is, doubt is small and caution pays; where only answers can tell, sampling does.
+_TRIALS: tuple[dict[str, Any], ...] = (
+    {"rule": "expected", "spared": 0.4},
+    {"rule": "expected", "spared": 0.1},
+    {"rule": "sampled", "spared": 0.05},
+)
 
 
 class Belief:
@@ -53,6 +74,7 @@ class Belief:
     def __init__(self, scenario: Scenario, settings: Any = None) -> None:
         self.scenario = scenario
         self.settings: BeliefSettings = settings or BeliefSettings()
+        self.chosen: BeliefSettings = self.settings  # what is acted by; `auto` is decided in `fit`
         self.prototypes: Prototypes | None = None
         self._seed = 0
         self._columns = observation.layout(scenario)
@@ -66,7 +88,7 @@ class Belief:
         self._half = [_without(place, len(scenario.channels)) for place in range(len(scenario.channels))]
 
     def fit(self, seed: int, monitor: Monitor) -> None:
-        """Draw the prototypes and plan for each."""
+        """Draw the prototypes and plan for each; then find out which rule to act by."""
         count = self.settings.prototypes or default_count(self.scenario)
         self._seed = seed
 
@@ -74,6 +96,21 @@ class Belief:
             monitor.advance(done, of, {"prototypes": float(done)})
 
         self.prototypes = Prototypes.planned(self.scenario, training_seed(seed, _PURPOSE), count, told)
+        if self.settings.rule == "auto":
+            self.chosen = self._tried(seed)
+
+    def _tried(self, seed: int) -> BeliefSettings:
+        """The settings that earn most from training customers other than the prototypes."""
+        settings, earned = self.settings, []
+        options = [settings.model_copy(update=trial) for trial in _TRIALS]
+        for self.chosen in options:
+            # In batches, as particles take memory.
+            found = play(
+                self, self.scenario, training_seed(seed, _PURPOSE + 1), settings.trial_customers,
+                days=settings.trial_days, batch=256,
+            )  # fmt: skip
+            earned.append(float(found.value.mean()))
+        return options[int(np.argmax(earned))]
 
     def meet(self, cohort: Cohort) -> None:
         """Learn from what the firm's log says of yesterday; begin with newcomers."""
@@ -125,7 +162,7 @@ class Belief:
     def save(self, folder: Path) -> None:
         """Write the values of the prototypes' states; gains are worked out again when they are read."""
         assert self.prototypes is not None, "nothing is learned yet"
-        save_record(folder, self, {"seed": self._seed}, self.settings)
+        save_record(folder, self, {"seed": self._seed, "chosen": self.chosen.model_dump(mode="json")}, self.settings)
         content = io.BytesIO()
         np.savez(content, **self.prototypes.worths._asdict())
         write_whole(folder / "worths.npz", content.getvalue())
@@ -142,7 +179,7 @@ class Belief:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 worths = Worths(arrays["stages"], arrays["later"])
-            agent._seed = int(learned["seed"])
+            agent._seed, agent.chosen = int(learned["seed"]), parsed(BeliefSettings, learned["chosen"], str(folder))
             _check(worths, scenario)
             agent.prototypes = Prototypes(scenario, training_seed(agent._seed, _PURPOSE), worths)
         except (OSError, KeyError, TypeError, ValueError) as error:
@@ -159,7 +196,7 @@ class Belief:
         hints = cohort.observe()[:, self._columns["hints"]]
         # The date is on every message of the log; the firm reads it off its calendar.
         self._believed = Particles(
-            self.scenario, self.prototypes, self.settings.particles, self.settings.spared * self.settings.particles,
+            self.scenario, self.prototypes, self.settings.particles, self.chosen.spared * self.settings.particles,
             hints, cohort.traits.joined.copy(), cohort.log.known_reachable, self._rng,
         )  # fmt: skip
 
@@ -167,11 +204,11 @@ class Belief:
         assert self._believed is not None
         assert self._log is not None
         weights = self._believed.weights()
-        if self.settings.rule == "expected":
+        if self.chosen.rule == "expected":
             return weights
         upto = np.cumsum(weights, axis=1)
         drawn = (upto < rng.random((len(weights), 1)) * upto[:, -1:]).sum(axis=1)
-        again = self._log.day % self.settings.resample_days == 0
+        again = self._log.day % self.chosen.resample_days == 0
         self._drawn = np.where(again, np.minimum(drawn, weights.shape[1] - 1), self._drawn)
         alone = np.zeros_like(weights)
         alone[np.arange(len(alone)), self._drawn] = 1.0

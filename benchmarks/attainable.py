@@ -67,7 +67,7 @@ def attained(scenario: Scenario, customers: int, days: int, settings: BeliefSett
     return {
         "agent": AGENT,
         "seed": SEED,
-        "settings": settings.model_dump(mode="json") | {"prototypes": len(planner.prototypes.traits.segment)},
+        "settings": planner.chosen.model_dump(mode="json") | {"prototypes": len(planner.prototypes.traits.segment)},
         "mean": references.mean_of(gain),
         "messages_a_week": round(7 * float(own.messages.sum() / own.days.sum()), 3),
         "over_silence": encoded(gain, "<f4"),

@@ -13,7 +13,7 @@ from benchmarks.references import ReferencesError, path_of, read
 from blockenv import EVALUATION_SEED, play
 from tests.test_references import DAYS, WORLD, filled
 
-SMALL = BeliefSettings(prototypes=24, particles=16)
+SMALL = BeliefSettings(prototypes=24, particles=16, trial_customers=16, trial_days=20)
 
 
 def test_a_line_is_kept_beside_the_reference_and_drawn(tmp_path: Path) -> None:

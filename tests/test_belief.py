@@ -197,6 +197,16 @@ def test_it_beats_silence_without_being_told_who_anybody_is(rule: str) -> None:
     np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
 
 
+def test_the_rule_is_chosen_on_training_customers(tmp_path: Path) -> None:
+    settings = BeliefSettings(prototypes=12, particles=8, trial_customers=40, trial_days=60)
+    agent = Belief(FREQUENCY, settings)
+    agent.fit(2, Unwatched())
+    assert agent.settings.rule == "auto"
+    assert agent.chosen.rule in ("expected", "sampled")
+    agent.save(tmp_path)
+    assert Belief.load(tmp_path, FREQUENCY).chosen == agent.chosen
+
+
 def test_drift_is_planned_in_stages() -> None:
     known = believer("Drift-v0", 3).prototypes
     assert known is not None
