@@ -23,6 +23,7 @@ from blockenv.scenarios import Scenario
 
 SILENCE, OPTIMUM, MYOPIC = "silence", "optimum", "myopic"
 TILE = 16  # customers: fills a processor's cache; NumPy is two to three times as fast as PyTorch at this size
+_SAME = 1e-9  # relative to a value; other machines and versions round otherwise
 _FEW = 256  # values; starting processes takes as long
 _PARTS = ("dynamics.py", "noise.py", "population.py", *(f"mdp/{name}.py" for name in (
     "backup", "batches", "evaluation", "layout", "masks", "menus", "optimum", "policies", "tables", "weights"
@@ -81,8 +82,11 @@ class Ledger:
         seconds: of processor time, over all answers, those kept from earlier runs included.
     """
 
-    def __init__(self, scenario: Scenario, days: int, path: Path) -> None:
-        """Read what `path` has for this scenario, window and code; a line that a kill cut off is left aside."""
+    def __init__(self, scenario: Scenario, days: int, path: Path, any_code: bool = False) -> None:
+        """Read what `path` has for this scenario, window and code; a line that a kill cut off is left aside.
+
+        With `any_code` answers of other code count, too: see `disagreements` for whether this code agrees.
+        """
         self.scenario, self.days, self.seconds = scenario, days, 0.0
         self._path = path
         self._made_for = {"digest": scenario.digest, "days": days, "code": exact_code()}
@@ -90,7 +94,8 @@ class Ledger:
         for line in path.read_bytes().split(b"\n") if path.exists() else []:
             try:
                 part = json.loads(line)
-                if part["made_for"] == self._made_for:
+                made_for = part["made_for"] | ({"code": exact_code()} if any_code else {})
+                if made_for == self._made_for:
                     self._learn(part["seed"], part["policy"], part["customers"], decoded(part["values"], "<f8"))
                     self.seconds += part["seconds"]
             except (KeyError, TypeError, ValueError):
@@ -133,6 +138,20 @@ class Ledger:
         """The customers' values, all of which must have been answered."""
         known = self._known[seed, policy]
         return np.array([known[each] for each in customers])
+
+    def disagreements(self, seed: int, policies: Iterable[str], customers: int = 4) -> list[str]:
+        """Where this code answers otherwise than what is known, asked about a few customers of each policy, in words."""
+        found = []
+        for policy in policies:
+            known = self._known.get((seed, policy), {})
+            some = tuple(sorted(known)[:: max(1, len(known) // customers)][:customers])
+            if not some:
+                continue
+            answer = exact_values(Question(self.scenario, seed, policy, some, self.days)).values
+            for number, value in zip(some, answer, strict=True):
+                if abs(value - known[number]) > _SAME * max(1.0, abs(value)):
+                    found.append(f"{policy}, customer {number}: {value!r}, known as {known[number]!r}")
+        return found
 
     def settle(self, questions: Sequence[Question], workers: int, told: Callable[[Question], None]) -> None:
         """Answer questions in `workers` processes of one thread each, or in this one where few customers are left.

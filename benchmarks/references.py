@@ -113,13 +113,13 @@ def fitting(scenario: str, digest: str, days: int, folder: Path = FOLDER) -> Ref
     return found
 
 
-def is_kept(ledger: Ledger, customers: int, folder: Path) -> bool:
+def is_kept(ledger: Ledger, customers: int, folder: Path, any_code: bool = False) -> bool:
     """Whether the reference in `folder` is of the ledger's numbers, window and code, and of so many customers."""
     try:
         found = fitting(ledger.scenario.name, ledger.scenario.digest, ledger.days, folder)
     except ReferencesError:
         return False
-    return found is not None and len(found.gap) == customers and found.facts.get("code") == exact_code()
+    return found is not None and len(found.gap) == customers and (any_code or found.facts.get("code") == exact_code())
 
 
 def score(over_silence: Estimate, profile: Values, gap: Values) -> Estimate:
@@ -148,6 +148,16 @@ def score(over_silence: Estimate, profile: Values, gap: Values) -> Estimate:
     spread = over_silence.high - over_silence.mean
     half = error * (spread / over_silence.standard_error if over_silence.standard_error > 0 else 1.96)
     return Estimate(100 * ratio, 100 * (ratio - half), 100 * (ratio + half), 100 * error)
+
+
+def checked(ledger: Ledger) -> None:
+    """See that this code gives the values that other code gave, for a few customers of each policy.
+
+    Raises:
+        ReferencesError: it does not.
+    """
+    if found := ledger.disagreements(EVALUATION_SEED, _ALWAYS):
+        raise ReferencesError(f"{ledger.scenario.name}: values of other code are not those of this one: {found[0]}")
 
 
 def held_out(ledger: Ledger, customers: int) -> list[Question]:
@@ -222,7 +232,7 @@ def write(ledger: Ledger, customers: int, folder: Path, tuning: Tuning | None = 
             CAP: described(tuning.cap, scenario),
             SEGMENT_CAPS: dict(zip(names, (described(each, scenario) for each in tuning.segment_caps), strict=True)),
         }
-    if is_kept(ledger, customers, folder):  # the line was played on the same customers of the same world
+    if is_kept(ledger, customers, folder, any_code=True):  # the line was played on the same customers of the same world
         before = read(scenario.name, folder)
         assert before is not None
         facts |= {ATTAINED: before.facts[ATTAINED]} if ATTAINED in before.facts else {}

@@ -32,6 +32,9 @@ def references(
     belief: Annotated[
         bool, typer.Option(help="Also play the belief planner on these customers, the attainable line.")
     ] = True,
+    any_code: Annotated[
+        bool, typer.Option(help="Take finished tiles of other code, once a few of them have been reckoned again.")
+    ] = False,
     plan_only: Annotated[bool, typer.Option("--plan", help="Only say how long it would take.")] = False,
 ) -> None:
     """Exact values of silence, full information and the myopic policy, and of the best fatigue caps; the attainable line.
@@ -45,9 +48,16 @@ def references(
     folder = out or book.FOLDER
     worlds = [get(name) for name in scenarios or SCENARIOS]
     ledgers = [
-        Ledger(world, days or world.evaluation_days, parts / f"{world.name}.{days or world.evaluation_days}.jsonl")
+        Ledger(
+            world,
+            days or world.evaluation_days,
+            parts / f"{world.name}.{days or world.evaluation_days}.jsonl",
+            any_code,
+        )
         for world in worlds
     ]
+    for ledger in ledgers if any_code else []:
+        book.checked(ledger)
     hours = 0.0
     for ledger in ledgers:
         still = book.held_out(ledger, customers)

@@ -276,6 +276,23 @@ def test_the_command_resumes_and_tunes(tmp_path: Path, monkeypatch: pytest.Monke
     assert again.exit_code == 0, again.output
 
 
+def test_answers_of_other_code_count_if_asked_for_and_once_this_code_agrees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = filled(tmp_path, customers=6)
+    monkeypatch.setattr(exact, "exact_code", lambda: "0ther")
+    path = tmp_path / "parts.jsonl"
+    assert held_out(Ledger(WORLD, DAYS, path), 6)
+    ledger = Ledger(WORLD, DAYS, path, any_code=True)
+    assert not held_out(ledger, 6)
+    references.checked(ledger)
+    values = before.values(EVALUATION_SEED, SILENCE, range(6))
+    np.testing.assert_array_equal(ledger.values(EVALUATION_SEED, SILENCE, range(6)), values)
+    ledger._known[EVALUATION_SEED, SILENCE][0] += 1e-3
+    with pytest.raises(ReferencesError, match="silence, customer 0"):
+        references.checked(ledger)
+
+
 @pytest.mark.parametrize("table", sorted(RESULTS.glob("*/leaderboard.csv")), ids=lambda path: path.parent.name)
 def test_no_agent_of_a_committed_board_exceeds_full_information(table: Path) -> None:
     compared = 0
