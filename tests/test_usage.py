@@ -58,7 +58,7 @@ def run(command: list[str], folder: Path, where: str) -> str:
         "MPLBACKEND": "agg",
         "PYTHONWARNINGS": "error",
     }
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, f"{where}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
