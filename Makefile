@@ -14,6 +14,7 @@ help:
 
 leaderboard: $(VENV)/ready
 	$(BIN)/python -m scripts.benchmark $(SUITE) --out $(OUT)
+	$(BIN)/python -m scripts.page $(OUT)
 
 test: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -W error -n auto -q

@@ -36,6 +36,12 @@ def code_of(kind: type) -> str:
     return hashlib.sha256(f"{_digest_of_rooms()} {digest({own.name: own})}".encode()).hexdigest()[:16]
 
 
+def with_modules(code: str, names: Iterable[str]) -> str:
+    """The code of an agent together with modules of this room that decide how it is played; itself without any."""
+    files = {name: Path(__file__).resolve().parent / name for name in names}
+    return hashlib.sha256(f"{code} {digest(files)}".encode()).hexdigest()[:16] if files else code
+
+
 def digest(files: dict[str, Path]) -> str:
     """Sixteen hex digits of Python files, under the names given."""
     content = [(name, _shape_of(files[name])) for name in sorted(files)]

@@ -1,70 +1,30 @@
 """Run a suite: every cell is one agent, trained with one seed, on one scenario, played on the held-out customers.
 
 A cell whose row is there, made by the same code, is not run again, so a suite that was killed goes on where it stopped
-and gives the same rows. Never trains on evaluation customers.
+and gives the same rows. Somebody's own policy that fails costs its row, and is tried again. Never trains on evaluation
+customers.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from agents import agent_class
-from agents.agent import Metrics, learns
-from benchmarks import provenance, store
-from benchmarks.code import UNKNOWN, code_of
-from benchmarks.configs import Suite, agent_settings
+from benchmarks import online, provenance, store
+from benchmarks.cells import Cell, cells, stored
+from benchmarks.configs import Suite, place_of, world_and_law
+from benchmarks.laws import LAWS, Bent
+from benchmarks.schooling import trained
+from benchmarks.submissions import Limits, Submission, SubmissionError, is_submission
+from benchmarks.summaries import summary
 from benchmarks.workers import Failure, work
-from blockenv import Scenario, play
-from blockenv.rollout import EVALUATION_SEED, Result
-from blockenv.scenarios import get
+from blockenv import play
+from blockenv.rollout import EVALUATION_SEED, Policy, Result
 
 
 class ExperimentError(RuntimeError):
     """Cells that failed; the message names each and why. The rows of the others are kept."""
-
-
-class Cell(NamedTuple):
-    """One entry of the table of results."""
-
-    world: Scenario
-    agent: str
-    seed: int
-    customers: int
-    days: int
-    settings: dict[str, Any]
-    code: str = UNKNOWN  # see `benchmarks.code`
-
-    def __str__(self) -> str:
-        return f"{self.world.name} {self.agent} seed {self.seed}"
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """All that is asked for, as plain values; the scenario by its name and digest."""
-        rest = {name: value for name, value in self._asdict().items() if name not in ("world", "code")}
-        return {"scenario": self.world.name, "digest": self.world.digest, **rest}
-
-    @property
-    def key(self) -> str:
-        """Sixteen hex digits that change with anything in `identity`, and with the code."""
-        content = json.dumps({**self.identity, "code": self.code}, sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-    def wants(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row answers what is asked for, by whatever code."""
-        return all(row.get(name) == value for name, value in self.identity.items())
-
-
-class Stored(NamedTuple):
-    """What a store has of the cells that are wanted."""
-
-    rows: list[dict[str, Any] | None]  # one a cell, in their order
-    other_code: int  # cells that have rows of other code only, whether these are taken or left aside
 
 
 class Watcher:
@@ -80,84 +40,125 @@ class Watcher:
         """Called when a cell gave no row."""
 
 
-def cells(suite: Suite) -> list[Cell]:
-    """The cells of a suite, long ones first so that parallel workers end together."""
-    found = []
-    for scenario in suite.scenarios:
-        world = get(scenario)
-        days = suite.days or world.evaluation_days
-        for agent in suite.agents:
-            settings = agent_settings(agent, world.name, suite.settings.get(agent)).model_dump(mode="json")
-            kind = agent_class(agent)
-            seeds, code = suite.seeds if learns(kind) else 1, code_of(kind)
-            found += [Cell(world, agent, seed, suite.customers, days, settings, code) for seed in range(seeds)]
-    return sorted(found, key=lambda cell: -_weight(cell))
-
-
-def stored(wanted: list[Cell], folder: Path, any_code: bool = False) -> Stored:
-    """The rows in `folder` that answer the cells; those of other code only if `any_code`, and then the latest.
-
-    Rows that do not say by which code they were made count as made by other code.
-    """
-    kept = store.read_rows(folder)
-    by_key = {row["key"]: row for row in kept}
-    rows: list[dict[str, Any] | None] = []
-    other_code = 0
-    for cell in wanted:
-        others = [] if cell.key in by_key else [row for row in kept if cell.wants(row)]
-        other_code += bool(others)
-        rows.append(others[-1] if others and any_code else by_key.get(cell.key))
-    return Stored(rows, other_code)
-
-
 def run(
-    suite: Suite, folder: Path, workers: int, watcher: Watcher | None = None, any_code: bool = False
+    suite: Suite,
+    folder: Path,
+    workers: int,
+    watcher: Watcher | None = None,
+    any_code: bool = False,
+    limits: Limits | None = None,
 ) -> list[dict[str, Any]]:
     """Run what is missing of a suite in `workers` processes of one thread each, and return all its rows.
 
     Rows come in the order of the suite: by scenario, then agent, then seed. Those that other code has made are run
-    again, or taken as they are if `any_code`.
+    again, or taken as they are if `any_code`. A cell of somebody's own policy that failed gives a row without values,
+    which says why under `failed`; it is kept in the store's `failures.jsonl`, and the cell is run again next time.
+
+    Args:
+        suite: what is wanted.
+        folder: the store.
+        workers: processes.
+        watcher: is told of every cell.
+        any_code: take rows that other code has made.
+        limits: what somebody's own policy may use for one cell.
 
     Raises:
         OSError: `folder` cannot be written.
-        ExperimentError: a cell failed, after all others have been run.
+        ExperimentError: a cell of an agent of this project failed, after all others have been run.
     """
-    watcher = watcher or Watcher()
+    watcher, limits = watcher or Watcher(), limits or Limits()
     folder.mkdir(parents=True, exist_ok=True)
     wanted = cells(suite)
     missing = [cell for cell, row in zip(wanted, stored(wanted, folder, any_code).rows, strict=True) if row is None]
-    failures = []
-    for cell, answer in work(partial(run_cell, folder=folder), missing, workers, watcher.started):
+    failures: dict[str, dict[str, Any]] = {}
+    bugs = []
+
+    def fail(cell: Cell, failure: Failure) -> None:
+        told = _told(cell, failure, folder)
+        if is_submission(cell.agent):
+            failures[cell.key] = _failed_row(cell, failure, limits)
+            store.write_failure(folder, failures[cell.key])
+        else:
+            bugs.append(told)
+        watcher.failed(cell, failure.reason)
+
+    for cell in missing:
+        if cell.trouble:
+            fail(cell, Failure(cell.trouble, ""))
+    sound = [cell for cell in missing if not cell.trouble]
+    for cell, answer in work(partial(run_cell, folder=folder, limits=limits), sound, workers, watcher.started):
         if isinstance(answer, Failure):
-            failures.append(_told(cell, answer, folder))
-            watcher.failed(cell, answer.reason)
+            fail(cell, answer)
         else:
             watcher.finished(cell, answer)
-    if failures:
-        raise ExperimentError("; ".join(failures))
+    if bugs:
+        raise ExperimentError("; ".join(bugs))
     agents = {name: place for place, name in enumerate(suite.agents)}
-    worlds = {get(name).name: place for place, name in enumerate(suite.scenarios)}
-    wanted.sort(key=lambda cell: (worlds[cell.world.name], agents[cell.agent], cell.seed))
-    return [row for row in stored(wanted, folder, any_code).rows if row is not None]
+    worlds = {place_of(*world_and_law(name)): number for number, name in enumerate(suite.scenarios)}
+    wanted.sort(key=lambda cell: (worlds[cell.place], agents[cell.agent], cell.seed))
+    rows = (
+        failures.get(cell.key, row) for cell, row in zip(wanted, stored(wanted, folder, any_code).rows, strict=True)
+    )
+    return [row for row in rows if row is not None]
 
 
-def run_cell(cell: Cell, folder: Path) -> dict[str, Any]:
-    """Train and play one cell, and keep its row and values in `folder`."""
-    kind = agent_class(cell.agent)
-    agent = kind(cell.world, kind.Settings.model_validate(cell.settings))
+def run_cell(cell: Cell, folder: Path, limits: Limits | None = None) -> dict[str, Any] | Failure:
+    """Train and play one cell, and keep its row and values in `folder`; a policy of somebody's own may fail."""
     started = time.perf_counter()
-    counter = _Counter()
-    agent.fit(cell.seed, counter)
-    trained = time.perf_counter()
-    result = play(agent, cell.world, EVALUATION_SEED, cell.customers, days=cell.days)
+    if cell.online:
+        return _served(cell, folder, limits or Limits())
+    if not is_submission(cell.agent):
+        agent, steps = trained(cell, folder)
+        learned = time.perf_counter()
+        result = play(_among(agent, cell), cell.world, EVALUATION_SEED, cell.customers, days=cell.days)
+        return _kept(cell, folder, result, steps, (started, learned, time.perf_counter()), {})
+    limits = limits or Limits()
+    try:
+        with Submission(cell.agent, limits) as guest:
+            started = time.perf_counter()
+            guest.make(cell.home or cell.world, cell.settings)
+            steps = guest.fit(cell.seed)
+            learned = time.perf_counter()
+            result = play(_among(guest, cell), cell.world, EVALUATION_SEED, cell.customers, days=cell.days)
+    except SubmissionError as error:
+        return Failure(str(error), error.details)
+    return _kept(cell, folder, result, steps, (started, learned, time.perf_counter()), {"limits": limits._asdict()})
+
+
+def _served(cell: Cell, folder: Path, limits: Limits) -> dict[str, Any] | Failure:
+    """The row of a cell of the online track, where learning is playing."""
+    started = time.perf_counter()
+    if not is_submission(cell.agent):
+        result = online.serve(_among(online.newcomer(cell), cell), cell)
+        return _kept(cell, folder, result, 0, (started, started, time.perf_counter()), {})
+    try:
+        with online.guest_of(cell, limits) as guest:
+            guest.make(cell.world, cell.settings)
+            result = online.serve(_among(guest, cell), cell)
+    except SubmissionError as error:
+        return Failure(str(error), error.details)
+    return _kept(cell, folder, result, 0, (started, started, time.perf_counter()), {"limits": limits._asdict()})
+
+
+def _among(policy: Policy, cell: Cell) -> Policy:
+    """The policy among the customers of the cell, who may live by a law of their own."""
+    return Bent(policy, LAWS[cell.law](cell.world, cell.customers)) if cell.law else policy
+
+
+def _kept(
+    cell: Cell, folder: Path, result: Result, steps: int, times: tuple[float, float, float], more: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The row of a cell, now in the store."""
+    started, learned, played = times
     row = {
         "key": cell.key,
         "code": cell.code,
         **cell.identity,
-        "training_days": counter.steps,
-        "training_seconds": round(trained - started, 2),
-        "playing_seconds": round(time.perf_counter() - trained, 2),
-        **summary(result, [channel.name for channel in cell.world.channels]),
+        "training_days": steps,
+        "training_seconds": round(learned - started, 2),
+        "playing_seconds": round(played - learned, 2),
+        **summary(result, cell.world),
+        **more,
         "versions": provenance.versions(),
         "commit": provenance.commit(),
     }
@@ -165,31 +166,16 @@ def run_cell(cell: Cell, folder: Path) -> dict[str, Any]:
     return row
 
 
-def summary(result: Result, channels: list[str]) -> dict[str, Any]:
-    """The measures of a leaderboard row that can be read without the customers' values."""
-    days, messages = float(result.days.sum()), float(result.messages.sum())
-    opted_in = np.maximum(result.opted_in.sum(axis=1), 1)
+def _failed_row(cell: Cell, failure: Failure, limits: Limits) -> dict[str, Any]:
     return {
-        "value": float(result.value.mean()),
-        "realised": float(result.realised.mean()),
-        "messages_a_week": 7.0 * messages / days,
-        "blocks_per_1000_messages": 1e3 * float(result.blocks.sum()) / messages if messages else None,
-        "blocks": float(result.blocks.mean()),
-        "reach_after_year": dict(zip(channels, (result.reach_after_year.sum(axis=1) / opted_in).tolist(), strict=True)),
-        "alive_at_end": float(result.daily_alive[-1]),
-        "cost": float(result.cost.mean()),
-        "relevant_contacts": float(result.relevant.mean()),
-        "overloaded_contacts": float(result.overloaded.mean()),
+        "key": cell.key,
+        "code": cell.code,
+        **cell.identity,
+        "failed": failure.reason,
+        "limits": limits._asdict(),
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
     }
-
-
-class _Counter:
-    """A monitor that only remembers how much was learned from."""
-
-    steps = 0
-
-    def advance(self, steps: int, total: int, metrics: Metrics) -> None:
-        self.steps = steps
 
 
 def _told(cell: Cell, failure: Failure, folder: Path) -> str:
@@ -200,11 +186,3 @@ def _told(cell: Cell, failure: Failure, folder: Path) -> str:
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"{cell}\n{failure.details}", encoding="utf-8")
     return f"{cell}: {failure.reason} (traceback in {path})"
-
-
-def _weight(cell: Cell) -> float:
-    """A guess at how long a cell takes, in customer-days; only the order depends on it."""
-    own = {name: value for name, value in cell.settings.items() if isinstance(value, int | float)}
-    learning = own.get("steps", 0) + own.get("customers", 0) * own.get("days", 0)
-    prices = cell.settings.get("prices")
-    return float(learning * (len(prices) if isinstance(prices, list) else 1) + cell.customers * cell.days)

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import references
+from benchmarks import attainable, references
+from benchmarks.attainable import Line
 from benchmarks.references import Reference, ReferencesError
 from benchmarks.statistics import Estimate, Rank, mean_estimate, paired_difference, ranks, relative
 from benchmarks.store import read_values
 
 BASELINE, RIVAL = "silence", "cap"
+ATTAINABLE = "attainable line"  # what stands in an agent's place in the table of numbers
 LINES = {"oracle": "full information", "belief": "attainable line"}  # what these agents stand for in the tables
 
 
@@ -35,6 +37,13 @@ class Entry(NamedTuple):
     measures: dict[str, float | None]  # means over training seeds
 
 
+class Failed(NamedTuple):
+    """A policy of somebody's own that gave no row for at least one training seed."""
+
+    agent: str
+    reason: str  # one line
+
+
 class Board(NamedTuple):
     """All agents on one scenario, best first."""
 
@@ -45,6 +54,8 @@ class Board(NamedTuple):
     commits: list[str]  # of the code that made the rows
     entries: list[Entry]
     remark: str  # why there are no scores; empty where there are
+    failed: list[Failed] = []  # agents without a place, and why
+    line: Line | None = None  # what can be attained without knowing the customer; none without references
 
 
 MEASURES = {
@@ -100,12 +111,13 @@ def _board(scenario: str, rows: list[Mapping[str, Any]], folder: Path, reference
         remark = "" if reference else f"{scenario}: no reference values, hence no scores"
     except ReferencesError as error:
         remark = f"{error}; hence no scores"
-    agents = list(dict.fromkeys(row["agent"] for row in rows))
+    failed = _failed(rows)
+    agents = [agent for agent in dict.fromkeys(row["agent"] for row in rows) if agent not in failed]
     by_agent = {
         agent: sorted((row for row in rows if row["agent"] == agent), key=lambda row: row["seed"]) for agent in agents
     }
     values = {agent: np.stack([read_values(folder, row) for row in mine]) for agent, mine in by_agent.items()}
-    places = dict(zip(agents, ranks([values[agent] for agent in agents]), strict=True))
+    places = dict(zip(agents, ranks([values[agent] for agent in agents]) if agents else [], strict=True))
     entries = [
         Entry(
             agent=agent,
@@ -122,7 +134,21 @@ def _board(scenario: str, rows: list[Mapping[str, Any]], folder: Path, reference
     ]
     entries.sort(key=lambda entry: -entry.value.mean)
     commits = sorted({str(row.get("commit", "unknown")) for row in rows})
-    return Board(scenario, first["digest"], first["customers"], first["days"], commits, entries, remark)
+    return Board(
+        scenario, first["digest"], first["customers"], first["days"], commits, entries, remark,
+        list(failed.values()), attainable.line(reference),
+    )  # fmt: skip
+
+
+def _failed(rows: list[Mapping[str, Any]]) -> dict[str, Failed]:
+    """Agents with a cell that failed: those that survived their other seeds would flatter them."""
+    seeds = {agent: sum(row["agent"] == agent for row in rows) for agent in (row["agent"] for row in rows)}
+    found: dict[str, Failed] = {}
+    for row in rows:
+        if "failed" in row and row["agent"] not in found:
+            seed = f"seed {row['seed']}: " if seeds[row["agent"]] > 1 else ""
+            found[row["agent"]] = Failed(row["agent"], f"{seed}{row['failed']}")
+    return found
 
 
 def _difference(values: Mapping[str, NDArray[np.float64]], agent: str, other: str) -> Estimate | None:
@@ -174,9 +200,24 @@ def cells_of(entry: Entry) -> list[str]:
     ]
 
 
+def failed_cells_of(failed: Failed) -> list[str]:
+    """A failed agent in words, one a column."""
+    return ["failed", labelled(failed.agent), failed.reason, *[""] * (len(header()) - 3)]
+
+
 def labelled(agent: str) -> str:
     """The agent's name, with the line that it draws if it is a reference."""
     return f"{agent}, {LINES[agent]}" if agent in LINES else agent
+
+
+def in_words(line: Line) -> str:
+    """What the attainable line says, in a sentence."""
+    score = line.score
+    return (
+        "Attainable line: a planner that knows the population and the rules of a day, but not the customer, earns "
+        f"{_signed(line.over_silence)} over silence, a score of {score.mean:z.0f} [{score.low:z.0f}, {score.high:z.0f}]; "
+        "the rest is the price of information, or lost by planning as if all doubt ended tomorrow."
+    )
 
 
 def _signed(estimate: Estimate | None) -> str:
@@ -208,8 +249,10 @@ def markdown(found: Sequence[Board], title: str) -> str:
         world = f"{board.customers:,} held-out customers, {board.days:,} days, scenario {board.digest}"
         lines += [f"{world}, code {', '.join(board.commits)}.", ""]
         lines += [f"{board.remark}.", ""] if board.remark else []
+        lines += [in_words(board.line), ""] if board.line else []
         lines += ["| " + " | ".join(header()) + " |", "|" + "---|" * len(header())]
-        lines += ["| " + " | ".join(cells_of(entry)) + " |" for entry in board.entries]
+        rows = [*map(cells_of, board.entries), *map(failed_cells_of, board.failed)]
+        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in rows]
     return "\n".join(lines) + "\n"
 
 
@@ -220,16 +263,24 @@ def csv_text(found: Sequence[Board]) -> str:
     for estimate in ("value", "over_silence", "score", "over_cap", "uplift"):
         names += [estimate, f"{estimate}_low", f"{estimate}_high"]
     writer = csv.writer(memory, lineterminator="\n")
-    writer.writerow([*names, *MEASURES])
+    writer.writerow([*names, *MEASURES, "failed"])
     for board in found:
+        world, no_place = [board.scenario, board.digest, board.customers, board.days], ["", "", ""]
         for entry in board.entries:
-            estimates = (entry.value, entry.over_silence, entry.score, entry.over_cap, entry.uplift)
-            numbers = [
-                number
-                for estimate in estimates
-                for number in (("", "", "") if estimate is None else (estimate.mean, estimate.low, estimate.high))
-            ]
-            rank = [entry.rank.low, entry.rank.high, entry.rank.letters]
-            place = [board.scenario, board.digest, board.customers, board.days, *rank, entry.agent, entry.seeds]
-            writer.writerow([*place, *numbers, *(entry.measures[name] for name in MEASURES)])
+            numbers = _numbers(entry.value, entry.over_silence, entry.score, entry.over_cap, entry.uplift)
+            place = [entry.rank.low, entry.rank.high, entry.rank.letters, entry.agent, entry.seeds]
+            writer.writerow([*world, *place, *numbers, *(entry.measures[name] for name in MEASURES), ""])
+        if board.line is not None:
+            numbers = _numbers(None, board.line.over_silence, board.line.score, None, None)
+            writer.writerow([*world, *no_place, ATTAINABLE, 1, *numbers, *[""] * len(MEASURES), ""])
+        for each in board.failed:
+            writer.writerow([*world, *no_place, each.agent, "", *[""] * (15 + len(MEASURES)), each.reason])
     return memory.getvalue()
+
+
+def _numbers(*estimates: Estimate | None) -> list[float | str]:
+    """Mean and ends of each interval, empty where there is none."""
+    found: list[float | str] = []
+    for estimate in estimates:
+        found += ["", "", ""] if estimate is None else [estimate.mean, estimate.low, estimate.high]
+    return found

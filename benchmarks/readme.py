@@ -1,37 +1,47 @@
-"""The leaderboard in the README, made from the committed table of the quick suite.
+"""The leaderboard in the README and what is known of its statistics, made from the committed results.
 
-Nothing is typed by hand: the section is whatever the table says, and a test compares the two.
+Nothing is typed by hand: the sections are whatever the results say, and a test compares the two.
 """
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.leaderboard import LINES, labelled
+from benchmarks.leaderboard import ATTAINABLE, labelled
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "benchmarks" / "results" / "quick" / "leaderboard.csv"
-BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
+STATISTICS = ROOT / "benchmarks" / "results" / "statistics.json"
 
 
-def with_leaderboard(text: str, table: Path = TABLE) -> str:
-    """`text` with what stands between the two marks replaced by the leaderboard of `table`.
+def with_leaderboard(text: str, table: Path = TABLE, statistics: Path = STATISTICS) -> str:
+    """`text` with what stands between its marks replaced by the leaderboard of `table` and what its statistics are worth.
 
     Raises:
         ValueError: a mark is missing.
-        OSError: the table cannot be read.
+        OSError: the table or the statistics cannot be read.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"README: expected the marks {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{section(table)}{END}{after}"
+    words = str(json.loads(statistics.read_text(encoding="utf-8"))["words"])
+    return _between(_between(text, "leaderboard", section(table)), "statistics", f"{words}\n")
+
+
+def _between(text: str, name: str, content: str) -> str:
+    """`text` with `content` between the two marks of that name."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise ValueError(f"README: expected the marks {begin} and {end}")
+    return f"{before}{begin}\n{content}{end}{after}"
 
 
 def section(table: Path = TABLE) -> str:
     """One row an agent, one column a scenario: value over silence with its place, scores, and what is over the cap."""
     with table.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+        everything = list(csv.DictReader(file))
+    rows = [row for row in everything if row["agent"] != ATTAINABLE]
+    line = {row["scenario"]: row for row in everything if row["agent"] == ATTAINABLE}
     scenarios = list(dict.fromkeys(row["scenario"] for row in rows))
     found = {(row["scenario"], row["agent"]): row for row in rows}
     agents = list(dict.fromkeys(row["agent"] for row in rows))
@@ -53,7 +63,7 @@ def section(table: Path = TABLE) -> str:
         cells = (_cell(found[scenario, agent]) for scenario in scenarios)
         lines.append(f"| {labelled(agent)} | " + " | ".join(cells) + " |")
     if all(found[scenario, agent].get("score") for scenario in scenarios for agent in agents if agent != "silence"):
-        lines += _scores(agents, scenarios, found)
+        lines += _scores(agents, scenarios, found, line)
     lines += ["", "Over the tuned cap, with 95 % intervals:", "", "| agent | " + " | ".join(scenarios) + " |"]
     lines.append("|---|" + "---:|" * len(scenarios))
     for agent in agents[: agents.index("cap")]:
@@ -63,28 +73,34 @@ def section(table: Path = TABLE) -> str:
 
 
 def _scores(
-    agents: Sequence[str], scenarios: Sequence[str], found: Mapping[tuple[str, str], Mapping[str, str]]
+    agents: Sequence[str],
+    scenarios: Sequence[str],
+    found: Mapping[tuple[str, str], Mapping[str, str]],
+    line: Mapping[str, Mapping[str, str]],
 ) -> list[str]:
-    """The table of scores, best mean first."""
-    mean = {
-        agent: sum(_number(found[scenario, agent], "score") for scenario in scenarios) / len(scenarios)
-        for agent in agents
+    """The table of scores, best mean first; the attainable line is among them where all scenarios have one."""
+    named = {
+        labelled(agent): [found[scenario, agent] for scenario in scenarios] for agent in agents if agent != "silence"
     }
+    drawn = set(scenarios) <= set(line)
+    if drawn:
+        named[f"*{ATTAINABLE}*"] = [line[scenario] for scenario in scenarios]
+    mean = {name: sum(_number(row, "score") for row in rows) / len(scenarios) for name, rows in named.items()}
+    words = "; the attainable line is what a planner earns who knows the population and the rules, but not the customer"
     lines = [
         "",
         "Scores with 95 % intervals: 0 is silence, 100 what a sender would earn who knew each customer's traits and state"
-        + (f"; {LINES['belief']}: who knows the population but not the customer:" if "belief" in agents else ":"),
+        + (f"{words}:" if drawn else ":"),
         "",
         "| agent | mean | " + " | ".join(scenarios) + " |",
         "|---|---:|" + "---:|" * len(scenarios),
     ]
-    for agent in sorted((each for each in agents if each != "silence"), key=lambda each: -mean[each]):
-        rows = [found[scenario, agent] for scenario in scenarios]
+    for name in sorted(named, key=lambda each: -mean[each]):
         cells = (
             f"{float(row['score']):z.0f} [{float(row['score_low']):z.0f}, {float(row['score_high']):z.0f}]"
-            for row in rows
+            for row in named[name]
         )
-        lines.append(f"| {labelled(agent)} | {mean[agent]:z.0f} | " + " | ".join(cells) + " |")
+        lines.append(f"| {name} | {mean[name]:z.0f} | " + " | ".join(cells) + " |")
     return lines
 
 

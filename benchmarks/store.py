@@ -33,18 +33,31 @@ def write(folder: Path, row: Mapping[str, Any], values: ArrayLike) -> None:
     _append(folder / "rows.jsonl", json.dumps(row, sort_keys=True).encode() + b"\n")
 
 
+def write_failure(folder: Path, row: Mapping[str, Any]) -> None:
+    """Keep the row of a cell that has no values, because it failed; it answers nothing, and is never read as a row.
+
+    Raises:
+        OSError: the folder cannot be written, or is full.
+    """
+    _append(folder / "failures.jsonl", json.dumps(row, sort_keys=True).encode() + b"\n")
+
+
 def read_rows(folder: Path) -> list[dict[str, Any]]:
     """All whole rows of a store, the first of each key."""
     path = folder / "rows.jsonl"
-    if not path.exists():
-        return []
+    rows = parse_rows(path.read_bytes()) if path.exists() else []
+    return [row for row in rows if _values_path(folder, row).exists()]
+
+
+def parse_rows(content: bytes) -> list[dict[str, Any]]:
+    """All whole rows of a file of rows, the first of each key, whether there are values or not."""
     rows: dict[str, dict[str, Any]] = {}
-    for line in path.read_bytes().split(b"\n"):
+    for line in content.split(b"\n"):
         try:
             row = json.loads(line)
         except ValueError:
             continue
-        if isinstance(row, dict) and "key" in row and _values_path(folder, row).exists():
+        if isinstance(row, dict) and "key" in row:
             rows.setdefault(row["key"], row)
     return list(rows.values())
 

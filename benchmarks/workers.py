@@ -64,7 +64,7 @@ def work(
                     answer = ready.recv()
                 except (EOFError, ConnectionResetError):
                     _stop([worker])
-                    yield task, Failure(f"its process died ({_ending(worker.process.exitcode)})", "")
+                    yield task, Failure(f"its process died ({ending(worker.process.exitcode)})", "")
                 else:
                     idle.append(worker)
                     yield task, answer
@@ -122,7 +122,8 @@ def _die_with_parent() -> None:
     os._exit(1)
 
 
-def _ending(code: int | None) -> str:
+def ending(code: int | None) -> str:
+    """How a process ended, in words."""
     if code is not None and code < 0:
         return f"signal {signal.Signals(-code).name}" + ("; out of memory?" if code == -signal.SIGKILL else "")
     return f"exit code {code}"

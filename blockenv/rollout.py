@@ -51,6 +51,41 @@ class Informed(Protocol):
         ...
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A policy that goes by what it saw of a customer before; rows change places, so it has to know who is who."""
+
+    def recognise(self, customers: NDArray[np.int64]) -> None:
+        """Called every morning before `act`.
+
+        Args:
+            customers: (N,) the number of the customer in each row that `act` is about to see.
+        """
+        ...
+
+
+@runtime_checkable
+class Student(Protocol):
+    """A policy that learns while it serves; the firm tells it every evening what it could see of the day."""
+
+    def hear(
+        self,
+        observation: NDArray[np.floating[Any]],
+        action: NDArray[np.int64],
+        reward: NDArray[np.floating[Any]],
+        closed: NDArray[np.int64],
+    ) -> None:
+        """Take note of a day.
+
+        Args:
+            observation: (N, D) what `act` saw this morning.
+            action: (N,) what was done.
+            reward: (N,) money as it fell: margin net of discount and cost.
+            closed: (N,) channels that the firm noticed today to be closed.
+        """
+        ...
+
+
 class Result(NamedTuple):
     """What became of N customers in D days under one policy."""
 
@@ -88,7 +123,8 @@ def play(
     """Serve `customers` for `days` under `policy`.
 
     Args:
-        policy: see `Policy`; one that also has `meet` is shown the cohort itself.
+        policy: see `Policy`; one that also has `meet` is shown the cohort itself, one that has `recognise` is told the
+            customers' numbers, one that has `hear` is told how the day went.
         scenario: a scenario, its name, or a file.
         seed: of the population and its luck, 0..2^63-1.
         customers: how many, numbered from `first_customer` on; or the numbers themselves, (N,) int64.
@@ -134,10 +170,10 @@ def checked_actions(action: Any, rows: int, actions: int) -> NDArray[np.int64]:
     array = np.asarray(action)
     if array.shape != (rows,):
         raise ValueError(f"action: shape {array.shape}, expected ({rows},)")
-    if not np.issubdtype(array.dtype, np.integer):
+    if array.dtype.kind not in "iu":
         raise ValueError(f"action: dtype {array.dtype}, expected integers")
     # A negative action wraps to a huge unsigned one, so one comparison checks both ends.
-    if rows and int(array.astype(np.int64).view(np.uint64).max()) >= actions:
+    if rows and int(array.astype(np.int64, copy=False).view(np.uint64).max()) >= actions:
         row = int(np.flatnonzero((array < 0) | (array >= actions))[0])
         raise ValueError(f"action[{row}]: {array[row]} is not among 0..{actions - 1}")
     return array.astype(np.int64, copy=False)
@@ -160,6 +196,7 @@ def _play_batch(
     segment, opted_in = cohort.traits.segment.copy(), cohort.traits.opted_in.copy()
     index = np.arange(size)
     factor = 1.0
+    student = policy if isinstance(policy, Student) else None
     for day in range(days):
         alive = cohort.state.alive
         if compact and day % _COMPACT_EVERY == 0 and alive.mean() < 0.8:
@@ -174,8 +211,14 @@ def _play_batch(
         reach_curve[day] = (cohort.state.reachable & alive).sum(axis=1) / size
         if isinstance(policy, Informed):
             policy.meet(cohort)
-        chosen = policy.act(cohort.observe(), cohort.legal_actions().copy(), rng)
-        outcome = cohort.step(checked_actions(chosen, len(index), world.actions))
+        if isinstance(policy, Remembering):
+            policy.recognise(cohort.customer.copy())
+        seen = cohort.observe()
+        action = checked_actions(policy.act(seen, cohort.legal_actions().copy(), rng), len(index), world.actions)
+        known = None if student is None else cohort.log.known_reachable.copy()
+        outcome = cohort.step(action)
+        if student is not None:
+            student.hear(seen, action, outcome.reward, (known & ~cohort.log.known_reachable).sum(axis=0))
         value[index] += factor * outcome.expected_reward
         realised[index] += factor * outcome.reward
         cost[index] += outcome.cost + outcome.discount

@@ -132,3 +132,9 @@ def test_an_agent_of_one_s_own_counts_with_its_module(tmp_path: Path, monkeypatc
     assert code_of(own) == before
     module.write_text("from agents.rules import Silence\nclass Own(Silence):\n    gap = 2\n")
     assert code_of(own) != before
+
+
+def test_what_changes_the_game_counts_and_nothing_else_does() -> None:
+    assert code.with_modules("own", []) == "own"
+    law, online = (code.with_modules("own", [name]) for name in ("laws.py", "online.py"))
+    assert len({law, online, code.with_modules("other", ["laws.py"]), "own"}) == 4

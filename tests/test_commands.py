@@ -263,7 +263,8 @@ def test_benchmark_makes_the_tables_and_does_nothing_twice(suite: Path, tmp_path
     out = tmp_path / "out"
     plan = well("benchmark", suite, "--out", out, "--plan")
     assert plan.startswith("Tiny: 2 scenarios x 3 agents make 8 cells, 0 done before, 8 to run on ")
-    assert len(plan.splitlines()) == 9
+    assert len(plan.splitlines()) == 10
+    assert plan.splitlines()[1].startswith("about ")
     assert not out.exists()
     told = well("benchmark", suite, "--out", out, "--workers", 2)
     assert f"8 to run on 2 workers, into {out}" in told
@@ -337,15 +338,35 @@ def test_benchmark_names_what_is_wrong(suite: Path, tmp_path: Path) -> None:
     assert "absent.yaml: cannot be read as YAML" in refused("benchmark", tmp_path / "absent.yaml")
     suite.write_text(yaml.safe_dump({**SUITE, "agents": ["silence", "pop"], "settings": {}}))
     assert "tiny.yaml: agent: 'pop' is neither" in refused("benchmark", suite)
-    (tmp_path / "mute.py").write_text("from agents.rules import Rule\nclass Mute(Rule): pass\n")
-    suite.write_text(yaml.safe_dump({**SUITE, "agents": ["silence", "mute:Mute"], "settings": {}}))
-    done = command("benchmark", suite, cwd=tmp_path)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert "Frequency-v0 mute:Mute seed 0: NotImplementedError" in line
-    assert "failed: NotImplementedError" in done.stdout
-    assert len(store.read_rows(tmp_path / "runs" / "tiny")) == 2
+
+
+def test_a_policy_of_one_s_own_is_ranked_and_one_that_fails_costs_its_row_only(suite: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "class Quiet:\n"
+        "    def act(self, observation, action_mask, rng):\n"
+        "        return np.zeros(len(observation), int)\n"
+        "class Hangs(Quiet):\n"
+        "    def act(self, observation, action_mask, rng):\n"
+        "        while True: pass\n"
+    )
+    suite.write_text(yaml.safe_dump({**SUITE, "agents": ["silence", "random"], "settings": {}}))
+    words = ["--agent", "mine:Quiet", "--agent", "mine:Hangs", "--time-limit", 3, "--memory-limit", 500]
+    told = well("benchmark", suite, *words, "--workers", 1, cwd=tmp_path)
+    assert "Frequency-v0 mine:Hangs seed 0 failed: took more than 3 seconds" in told
+    assert "no place for mine:Hangs on Style-v0: took more than 3 seconds" in told
+    out = tmp_path / "runs" / "tiny"
+    rows = {(row["scenario"], row["agent"]): row for row in store.read_rows(out)}
+    for scenario in ("Frequency-v0", "Style-v0"):
+        assert rows[scenario, "mine:Quiet"]["value"] == rows[scenario, "silence"]["value"]
+        assert rows[scenario, "mine:Quiet"]["limits"] == {"seconds": 3.0, "megabytes": 500}
+    assert len(rows) == 6
+    assert (out / "leaderboard.md").read_text().count("| failed | mine:Hangs | took more than 3 seconds |") == 2
+    assert (out / "leaderboard.csv").read_text().count("mine:Hangs") == 2
+    assert refused("benchmark", suite, "--agent", "absent_of_test:Policy").endswith(
+        "agent: 'absent_of_test:Policy' cannot be imported (No module named 'absent_of_test')"
+    )
+    assert "['silence'] listed more than once" in refused("benchmark", suite, "--agent", "silence")
 
 
 # --- scenarios ---

@@ -71,7 +71,7 @@ def test_a_suite_says_what_it_leaves_out_by_defaults(written: Any) -> None:
         (SOUND.replace("Frequency-v0", "Frequence-v0"), "scenario: 'Frequence-v0' is neither .* one of Frequency-v0"),
         (SOUND.replace("silence", "silent"), "agent: 'silent' is neither one of silence"),
         (SOUND.replace("silence", "no.such:Agent"), "agent: 'no.such:Agent' cannot be imported"),
-        (SOUND.replace("silence", "pathlib:Path"), "agent: 'pathlib:Path' has no Settings"),
+        (SOUND.replace("silence", "pathlib:Path"), "agent: 'pathlib:Path' has no method act"),
         (SOUND.replace("[silence, cap]", "silence"), "agents: .*valid list"),
         (SOUND.replace("silence", "cap"), r"agents: \['cap'\] listed more than once"),
         (SOUND.replace("[F", "[Frequency-v0, F"), r"scenarios: \['Frequency-v0'\] listed more than once"),

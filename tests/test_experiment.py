@@ -16,8 +16,8 @@ import pytest
 from agents import AGENTS, agent_class
 from agents.agent import learns
 from benchmarks import configs, experiment, store
+from benchmarks.cells import Cell, cells, stored
 from benchmarks.configs import Suite
-from benchmarks.experiment import Cell, ExperimentError, cells
 from blockenv import play
 from blockenv.rollout import EVALUATION_SEED
 from blockenv.scenarios import get, save
@@ -237,7 +237,7 @@ def test_rows_of_other_code_are_left_aside_and_run_again(undisturbed: Path, tmp_
     folder, notes = tmp_path / "store", Notes()
     of_other_code(undisturbed, folder, code)
     some = tiny(scenarios=["Frequency-v0"], agents=["silence", "cap"], settings={"cap": TINY["settings"]["cap"]})
-    found = experiment.stored(cells(some), folder)
+    found = stored(cells(some), folder)
     assert (found.rows, found.other_code) == ([None, None], 2)
     before = (folder / "rows.jsonl").read_bytes()
     rows = experiment.run(some, folder, 1, notes)
@@ -247,7 +247,7 @@ def test_rows_of_other_code_are_left_aside_and_run_again(undisturbed: Path, tmp_
     # What was there stays, rows and values, and is not asked again.
     assert (folder / "rows.jsonl").read_bytes().startswith(before)
     assert len(store.read_rows(folder)) == 10
-    found = experiment.stored(cells(some), folder)
+    found = stored(cells(some), folder)
     assert (None in found.rows, found.other_code) == (False, 0)
 
 
@@ -255,7 +255,7 @@ def test_rows_of_other_code_are_left_aside_and_run_again(undisturbed: Path, tmp_
 def test_rows_of_any_code_are_taken_if_told_so(undisturbed: Path, tmp_path: Path, code: str | None) -> None:
     folder, notes = tmp_path / "store", Notes()
     of_other_code(undisturbed, folder, code)
-    assert experiment.stored(cells(tiny()), folder, any_code=True).other_code == 8
+    assert stored(cells(tiny()), folder, any_code=True).other_code == 8
     rows = experiment.run(tiny(), folder, 1, notes, any_code=True)
     expected = experiment.run(tiny(), undisturbed, 1)
     assert notes.events == []
@@ -281,7 +281,7 @@ def test_any_code_prefers_its_own_and_then_the_latest(undisturbed: Path, tmp_pat
 def test_rows_of_other_settings_are_no_answer_whatever_their_code(undisturbed: Path, tmp_path: Path) -> None:
     suite = tiny(settings={**TINY["settings"], "cap": {**TINY["settings"]["cap"], "gap": 6}})
     of_other_code(undisturbed, tmp_path / "other", "0ther")
-    found = experiment.stored(cells(suite), tmp_path / "other", any_code=True)
+    found = stored(cells(suite), tmp_path / "other", any_code=True)
     assert [cell.agent for cell, row in zip(cells(suite), found.rows, strict=True) if row is None] == ["cap", "cap"]
 
 
@@ -293,46 +293,6 @@ def test_the_committed_rows_do_not_say_their_code_or_say_it_well() -> None:
     for row in rows:
         assert re.fullmatch("[0-9a-f]{16}", row.get("code", "0" * 16))
         assert {"key", "scenario", "digest", "agent", "seed", "customers", "days", "settings"} <= row.keys()
-
-
-FOREIGN = """
-import os
-from agents.rules import Silence
-
-class Broken(Silence):
-    def act(self, seen, mask, rng):
-        raise RuntimeError("no idea what to send")
-
-class Killed(Silence):
-    def fit(self, seed, monitor):
-        os._exit(9)
-
-class Loud(Silence):
-    def act(self, seen, mask, rng):
-        return mask[:, 1].astype(int)
-"""
-
-
-def test_agents_of_others_run_by_import_path_and_fail_for_themselves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "foreign_of_test_experiment.py").write_text(FOREIGN)
-    monkeypatch.syspath_prepend(tmp_path)
-    names = [f"foreign_of_test_experiment:{name}" for name in ("Broken", "Killed", "Loud")]
-    suite = tiny(agents=[*names, "silence"], scenarios=["Frequency-v0"], settings={})
-    folder, notes = tmp_path / "store", Notes()
-    with pytest.raises(ExperimentError) as caught:
-        experiment.run(suite, folder, 2, notes)
-    message = str(caught.value)
-    assert f"Frequency-v0 {names[0]} seed 0: RuntimeError: no idea what to send (traceback in {folder}" in message
-    assert f"Frequency-v0 {names[1]} seed 0: its process died (exit code 9)" in message
-    assert names[2] not in message
-    (trace,) = (folder / "failures").iterdir()
-    assert 'raise RuntimeError("no idea what to send")' in trace.read_text()
-    assert {row["agent"] for row in store.read_rows(folder)} == {names[2], "silence"}
-    assert sum(event.startswith("failed") for event, _ in notes.events) == 2
-    loud = experiment.run(tiny(agents=[names[2]], scenarios=["Frequency-v0"], settings={}), folder, 1)
-    assert loud[0]["messages_a_week"] == pytest.approx(7.0, rel=0.2)
 
 
 def test_a_scenario_file_is_played_as_it_is_even_if_it_bears_a_name_of_the_canon(tmp_path: Path) -> None:

@@ -64,6 +64,21 @@ class ByNumber(Silence):
         return np.asarray(self.chosen)
 
 
+class Recogniser(LastLegal):
+    """Keeps the numbers it is told each morning."""
+
+    def __init__(self) -> None:
+        self.told: list[Actions] = []
+
+    def recognise(self, customers: Actions) -> None:
+        self.told.append(customers.copy())
+        customers[:] = -1
+
+    def act(self, observation: Any, action_mask: Any, rng: np.random.Generator) -> Actions:
+        assert len(observation) == len(self.told[-1])
+        return super().act(observation, action_mask, rng)
+
+
 class Always:
     def __init__(self, action: Any) -> None:
         self.action = action
@@ -162,6 +177,19 @@ def test_policies_that_ask_are_shown_the_customers() -> None:
 
 
 # --- What the numbers are ---------------------------------------------------------------------------------------
+
+
+def test_policies_that_remember_are_told_who_stands_in_which_row() -> None:
+    leaving = world(response={"churn_probability": 0.02})
+    policy, others = Recogniser(), np.array([5, 3, 900, 7, 2**40])
+    result = play(policy, leaving, customers=others, days=90)
+    np.testing.assert_array_equal(policy.told[0], others)
+    # The dead are left out every four weeks; the living keep their order and numbers.
+    for day in (28, 56, 84):
+        np.testing.assert_array_equal(
+            policy.told[min(day, len(policy.told) - 1)], others[result.days >= day], err_msg=str(day)
+        )
+    assert len(policy.told[-1]) < len(others)
 
 
 @pytest.mark.parametrize("policy", [Silence, Attentive, LastLegal])
