@@ -15,11 +15,12 @@ from agents import AGENTS, agent_class
 from agents.agent import learns
 from benchmarks import references
 from benchmarks.exact import OPTIMUM
-from benchmarks.leaderboard import BASELINE, RIVAL, Board, labelled
+from benchmarks.leaderboard import BASELINE, RIVAL, Board
 from benchmarks.profiles import performance_profile
 from benchmarks.references import ReferencesError
 from benchmarks.resampling import probability_of_improvement
 from benchmarks.statistics import Estimate, mean_estimate, paired_difference, ranks
+from benchmarks.tables import labelled
 
 Tables = dict[str, NDArray[np.float64]]  # by agent, (S, N) a customer's value in each training
 SEED = 20_240  # of the resampling; any number does

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from benchmarks import references
 from benchmarks.comparisons import DRAWS, SEED, Tables, kind_of, neighbours, overall, regrets, scores_of, triple
 from benchmarks.laws import LAWS
-from benchmarks.leaderboard import BASELINE, Board, Entry, boards, in_words, labelled
+from benchmarks.leaderboard import BASELINE, Board, Entry, boards
 from benchmarks.stability import rank_agreement
 from benchmarks.statistics import Estimate, paired_difference
 from benchmarks.store import read_values
+from benchmarks.tables import in_words, labelled
 from blockenv import EVALUATION_SEED, population
 from blockenv.scenarios import SCENARIOS, Scenario
 

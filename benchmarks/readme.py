@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.leaderboard import ATTAINABLE, labelled
+from benchmarks.tables import ATTAINABLE, labelled
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "benchmarks" / "results" / "quick" / "leaderboard.csv"

@@ -49,7 +49,7 @@ def benchmark(
     is lost.
     """
     from agents.agent import write_whole
-    from benchmarks import cells, configs, experiment, hours, leaderboard
+    from benchmarks import cells, configs, experiment, hours, leaderboard, tables
     from benchmarks.findings import findings
     from benchmarks.page.build import NAME
     from benchmarks.submissions import Limits
@@ -88,15 +88,15 @@ def benchmark(
     boards = leaderboard.boards(rows, folder)
     for board in boards:
         title = f"{board.scenario}: {board.customers:,} held-out customers, {board.days:,} days"
-        rows_of = [leaderboard.cells_of(entry) for entry in board.entries]
+        rows_of = [tables.cells_of(entry) for entry in board.entries]
         if rows_of:
-            console.print(table(title, leaderboard.header(), rows_of))
+            console.print(table(title, tables.header(), rows_of))
         for each in board.failed:
             say(f"no place for {each.agent} on {board.scenario}: {each.reason}")
         if board.remark:
             say(board.remark)
-    write_whole(folder / "leaderboard.md", leaderboard.markdown(boards, plan.title).encode())
-    write_whole(folder / "leaderboard.csv", leaderboard.csv_text(boards).encode())
+    write_whole(folder / "leaderboard.md", tables.markdown(boards, plan.title).encode())
+    write_whole(folder / "leaderboard.csv", tables.csv_text(boards).encode())
     words = ["python -m scripts.benchmark", str(suite), *(f"--agent {each}" for each in agent or ())]
     worlds = [configs.world_and_law(each)[0] for each in plan.scenarios]
     found = findings(rows, folder, plan.title, " ".join(words), worlds=worlds)

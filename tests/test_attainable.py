@@ -8,8 +8,9 @@ import pytest
 from agents.belief import BeliefSettings
 from agents.rules import Silence
 from benchmarks import attainable, references, store
-from benchmarks.leaderboard import boards, in_words, markdown
+from benchmarks.leaderboard import boards
 from benchmarks.references import ReferencesError, path_of, read
+from benchmarks.tables import in_words, markdown
 from blockenv import EVALUATION_SEED, play
 from tests.test_references import DAYS, WORLD, filled
 

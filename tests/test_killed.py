@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import configs, experiment, leaderboard, store
+from benchmarks import configs, experiment, leaderboard, store, tables
 
 ROOT = Path(__file__).parent.parent
 KILLS = 10
@@ -42,7 +42,7 @@ def table(folder: Path, rows: list[dict[str, Any]]) -> str:
     """All that is told of the rows, but for how long they took."""
     timeless = [{**row, "training_seconds": 0.0, "commit": "any"} for row in rows]
     boards = leaderboard.boards(timeless, folder)
-    return leaderboard.markdown(boards, "Any") + leaderboard.csv_text(boards)
+    return tables.markdown(boards, "Any") + tables.csv_text(boards)
 
 
 def test_killed_ten_times(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks import store
-from benchmarks.leaderboard import MEASURES, boards, cells_of, csv_text, header, markdown
+from benchmarks.leaderboard import MEASURES, boards
 from benchmarks.statistics import paired_difference
+from benchmarks.tables import cells_of, csv_text, header, markdown
 
 CUSTOMERS = 40
 SILENCE = 10.0 + np.linspace(-1, 1, CUSTOMERS)

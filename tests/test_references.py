@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 from benchmarks import exact, references, store
 from benchmarks.exact import OPTIMUM, SILENCE, Answer, Ledger, Question, decoded, encoded, exact_values
 from benchmarks.exact_caps import Cap, best_cap, caps_of, caps_table, caps_text
-from benchmarks.leaderboard import boards, cells_of, csv_text, header, markdown
+from benchmarks.leaderboard import boards
 from benchmarks.readme import section
 from benchmarks.references import Reference, ReferencesError, fitting, held_out, read, score, write
 from benchmarks.statistics import Estimate, paired_difference
+from benchmarks.tables import cells_of, csv_text, header, markdown
 from blockenv import EVALUATION_SEED, mdp, play, population
 from blockenv.scenarios import SCENARIOS, Scenario, changed, get
 from scripts.references import app

@@ -16,8 +16,9 @@ import pytest
 from agents.agent import AgentError
 from benchmarks import experiment, store
 from benchmarks.configs import Suite
-from benchmarks.leaderboard import Failed, boards, csv_text, markdown
+from benchmarks.leaderboard import Failed, boards
 from benchmarks.submissions import Limits, Submission, SubmissionError, described
+from benchmarks.tables import csv_text, markdown
 from blockenv import play
 from blockenv.scenarios import get
 
