@@ -6,18 +6,18 @@ never computes a probability itself and never decides when a customer's time is 
 
 import functools
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from blockenv import dynamics, history, noise, observation, population
+from blockenv import compiled, dynamics, history, noise, observation, population
+from blockenv.arrivals import GENERATION, Arrivals, Queues, contiguous, pick, place
 from blockenv.dynamics import Array, Outcome, State, Traits
 from blockenv.history import History
 from blockenv.scenarios.schema import Scenario
 
-_RESERVE = 4  # customers of a row drawn ahead: a draw has a price of its own, so few draws of many are cheap
-GENERATION = 2**32  # the customer who follows customer k in the same row is k + GENERATION
+__all__ = ["GENERATION", "Cohort"]
 
 
 class Cohort:
@@ -41,8 +41,16 @@ class Cohort:
         seed: NDArray[np.uint64],
         customer: NDArray[np.int64],
         dtype: type = np.float32,
+        compiled_code: bool | None = None,
     ) -> None:
-        """Draw the customers `customer` (N,) int64 that belong to `seed` (N,) uint64."""
+        """Draw the customers `customer` (N,) int64 that belong to `seed` (N,) uint64.
+
+        With `compiled_code` left open, compiled functions take over from NumPy when that pays, as they do the same
+        to the last bit; False says never, True at once.
+
+        Raises:
+            CompilerError: `compiled_code` is True, and there is none or it is not the same; raised by the first step.
+        """
         _keep_freed_memory()
         self.scenario = scenario
         self.rules = population.rules(scenario, dtype)
@@ -56,15 +64,27 @@ class Cohort:
         self._space = noise.workspace(len(customer), len(scenario.channels))
         self.customer = np.array(customer, np.int64)
         self.traits, self.state, self.log, self._key = self._arrivals(seed, self.customer)
-        self._reserve: _Arrivals | None = None  # the next customers of every row, drawn together when needed
-        self._used = np.zeros(len(customer), np.int64)  # of each row's reserve
+        self._queues: Queues | None = None  # made when somebody is replaced
         self._legal: NDArray[np.bool_] | None = None
+        self._legal_is_old = False
+        world = compiled.World(self.rules, self._ledger, self._view, self._segments, scenario.observe == "full")
+        self._choice = compiled.Choice(scenario, world, compiled_code if dtype is np.float32 else False)
+        self._tied: compiled.Tied | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_tied": None}  # a copy has arrays of its own
 
     def __len__(self) -> int:
         return len(self.customer)
 
     def step(self, action: NDArray[np.integer[Any]]) -> Outcome:
         """Live one day under `action` (N,) int in 0..A-1."""
+        tied = self._compiled_today()
+        if tied is not None:
+            evening = tied.step(np.ascontiguousarray(action, np.int64))
+            self.state, self.log = evening.state, evening.log
+            self._legal_is_old = True
+            return evening.outcome
         luck = noise.luck(self._key, self.log.day, self._space)
         known = self.log.known_reachable
         self.state, outcome = dynamics.step(self.rules, self.traits, self.state, self.log.day, action, luck, self._row)
@@ -75,40 +95,35 @@ class Cohort:
     def replace(self, rows: NDArray[np.bool_]) -> None:
         """Put the next customer of its queue into each of `rows` (N,) bool, in place."""
         index = np.flatnonzero(rows)
-        if self._reserve is None:
-            everybody = np.arange(len(self))
-            self._reserve = self._followers(everybody)
-            self._used[:] = 0
-        elif (self._used[index] >= _RESERVE).any():
-            # A draw costs the same for one customer as for a hundred, so everybody who has been used is redrawn.
-            again = np.flatnonzero(self._used)
-            places = np.concatenate([again + number * len(self) for number in range(_RESERVE)])
-            _place(self._reserve, self._followers(again), places, np.arange(len(places)))
-            self._used[again] = 0
-        source = index + len(self) * self._used[index]
-        _place((self.traits, self.state, self.log, self._key), self._reserve, index, source)
+        if self._queues is None:
+            self._queues = Queues(self._arrivals, self._seed, self.customer)
+        source = self._queues.next_of(index)
+        tied = self._tied_now()
+        if tied is not None:
+            tied.place(self._queues.waiting, index, source)
+        else:
+            place((self.traits, self.state, self.log, self._key), self._queues.waiting, index, source)
         self.customer[index] += GENERATION
-        self._used[index] += 1
         self._refresh_legal(rows)
 
     def restart(self, rows: NDArray[np.bool_], seed: NDArray[np.uint64], customer: NDArray[np.int64]) -> None:
         """Put the customers `customer` (M,) of `seed` (M,) into the M rows that are True in `rows`, in place."""
         index = np.flatnonzero(rows)
         arrivals = self._arrivals(seed, customer)
-        _place((self.traits, self.state, self.log, self._key), arrivals, index, np.arange(len(index)))
+        place((self.traits, self.state, self.log, self._key), arrivals, index, np.arange(len(index)))
         self._seed[index], self.customer[index] = seed, customer
-        self._reserve = None
+        self._queues = None
         self._refresh_legal(rows)
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
         """Go on with `rows` (N,) bool alone; as luck is addressed, it makes no difference to their lives."""
         index = np.flatnonzero(rows)
-        self.traits, self.state = _pick(self.traits, index), _pick(self.state, index)
-        self.log = _pick(self.log, index)
+        self.traits, self.state = pick(self.traits, index), pick(self.state, index)
+        self.log = pick(self.log, index)
         self.customer, self._seed, self._key = self.customer[index], self._seed[index], self._key[index]
         self._row = np.arange(len(index))
         self._space = noise.workspace(len(index), len(self.scenario.channels))
-        self._reserve, self._legal, self._used = None, None, np.zeros(len(index), np.int64)
+        self._queues, self._legal = None, None
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Everything that `restore` needs, as copies of plain arrays."""
@@ -131,14 +146,17 @@ class Cohort:
         self.traits, self.state, self.log = Traits(**fresh["traits"]), State(**fresh["state"]), History(**fresh["log"])
         self._seed, self.customer = arrays["seed"].copy(), arrays["customer"].copy()
         self._key = noise.address(self._seed, noise.LUCK, self.customer)
-        self._reserve, self._legal = None, None
+        self._queues, self._legal = None, None
 
     def observe(self, rows: NDArray[np.bool_] | None = None) -> NDArray[np.floating[Any]]:
         """What the sender sees this morning of everybody, or of `rows` (N,) bool: (N, D), a new array."""
         traits, state, log = self.traits, self.state, self.log
-        if rows is not None:
-            index = np.flatnonzero(rows)
-            traits, state, log = _pick(traits, index), _pick(state, index), _pick(log, index)
+        index = None if rows is None else np.flatnonzero(rows)
+        tied = self._tied_now()
+        if tied is not None:
+            return tied.observe(index)
+        if index is not None:
+            traits, state, log = pick(traits, index), pick(state, index), pick(log, index)
         seen = observation.observe(self._view, log, traits)
         if self.scenario.observe == "full":
             hidden = observation.observe_hidden(self.rules, self._view, state, traits, self._segments)
@@ -148,8 +166,15 @@ class Cohort:
     def legal_actions(self) -> NDArray[np.bool_]:
         """(N, A) bool, kept up to date row by row: copy it before you hand it to somebody who may write."""
         if self._legal is None:
-            self._legal = np.asarray(observation.legal_actions(self.rules, self.log.known_reachable))
+            self._legal = self._new_legal_actions()
+        elif self._legal_is_old:
+            self._legal[...] = self._new_legal_actions()
+        self._legal_is_old = False
         return self._legal
+
+    def copy_of_legal_actions(self) -> NDArray[np.bool_]:
+        """(N, A) bool, a new array."""
+        return self.legal_actions().copy() if self._tied_now() is None else self._new_legal_actions()
 
     def fatigue(self) -> Array:
         """(N,) fatigue units."""
@@ -159,25 +184,41 @@ class Cohort:
         """(N,) in [0, 1]."""
         return dynamics.bond_of(self.rules, self.traits, self.state.bond)
 
+    def _new_legal_actions(self) -> NDArray[np.bool_]:
+        tied = self._tied_now()
+        if tied is not None:
+            return tied.legal_actions()
+        return np.asarray(observation.legal_actions(self.rules, self.log.known_reachable))
+
     def _record_fields(self) -> Iterator[tuple[str, str, Array]]:
         yield from (("traits", name, getattr(self.traits, name)) for name in Traits._fields)
         yield from (("state", name, getattr(self.state, name)) for name in State._fields)
         yield from (("log", name, getattr(self.log, name)) for name in History._fields)
 
-    def _followers(self, rows: NDArray[np.intp]) -> "_Arrivals":
-        """The next customers of `rows` (M,): first the next of each, then the one after, (_RESERVE x M)."""
-        generations = np.repeat(np.arange(1, _RESERVE + 1), len(rows))
-        customer = np.tile(self.customer[rows], _RESERVE) + GENERATION * generations
-        return self._arrivals(np.tile(self._seed[rows], _RESERVE), customer)
+    def _compiled_today(self) -> compiled.Tied | None:
+        """Compiled functions on the arrays of this morning, if they are to be used."""
+        found = self._choice.today(compiled.People(self.traits, self.state, self.log))
+        if found is None:
+            return None
+        if self._tied_now() is None:
+            # Only now, as arrays picked out of others may lie in memory the wrong way round.
+            self.traits, self.state, self.log = contiguous(self.traits), contiguous(self.state), contiguous(self.log)
+            self._tied = compiled.Tied(found, compiled.People(self.traits, self.state, self.log), self._key)
+        return self._tied
 
-    def _arrivals(self, seed: NDArray[np.uint64], customer: NDArray[np.int64]) -> "_Arrivals":
+    def _tied_now(self) -> compiled.Tied | None:
+        """What was tied to the arrays of this morning; None if they are other arrays now."""
+        tied = self._tied
+        return tied if tied is not None and tied.holds(self.traits, self.state, self.log, self._key) else None
+
+    def _arrivals(self, seed: NDArray[np.uint64], customer: NDArray[np.int64]) -> Arrivals:
         traits = population.draw(self.scenario, seed, customer, self._dtype)
         state = population.newcomers(self.scenario, traits)
         log = history.begin(self._ledger, traits.opted_in, self._dtype)
         return traits, state, log, noise.address(seed, noise.LUCK, customer)
 
     def _refresh_legal(self, rows: NDArray[np.bool_]) -> None:
-        if self._legal is not None and rows.any():
+        if self._legal is not None and not self._legal_is_old and rows.any():
             index = np.flatnonzero(rows)
             self._legal[index] = observation.legal_actions(self.rules, self.log.known_reachable[:, index])
 
@@ -191,31 +232,3 @@ def _keep_freed_memory() -> None:
     thresholds are dynamic, up to 32 MiB). Other allocators ignore this.
     """
     np.ones(31 * 2**20, np.uint8)
-
-
-T = TypeVar("T", Traits, State, History)
-_Arrivals = tuple[Traits, State, History, NDArray[np.uint64]]
-_CUSTOMERS_FIRST = {"hints", "sent", "recent", "opened", "prompted"}
-
-
-def _place(rows: _Arrivals, arrivals: _Arrivals, to: NDArray[np.intp], source: NDArray[np.intp]) -> None:
-    """Write the customers `source` of `arrivals` into `rows` at `to`."""
-    records: tuple[tuple[Any, Any], ...] = tuple(zip(rows[:3], arrivals[:3], strict=True))
-    for old, new in records:
-        for name in old._fields:
-            values, fresh = getattr(old, name), getattr(new, name)
-            if name in _CUSTOMERS_FIRST:
-                values[to] = fresh[source]
-            else:
-                values[..., to] = fresh[..., source]
-    rows[3][to] = arrivals[3][source]
-
-
-def _pick(record: T, index: NDArray[np.intp]) -> T:
-    """The customers `index` of a record, as copies."""
-    return record._replace(
-        **{
-            name: values[index] if name in _CUSTOMERS_FIRST else values[..., index]
-            for name, values in zip(record._fields, record, strict=True)
-        }
-    )

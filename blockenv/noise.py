@@ -23,6 +23,7 @@ TRAITS, LUCK, POLICY = 1, 2, 3  # purposes: streams that never meet
 _WEYL = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT_30, _SHIFT_27, _SHIFT_31 = np.uint64(30), np.uint64(27), np.uint64(31)
 _FACTOR_1, _FACTOR_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+CONSTANTS = (_WEYL, _FACTOR_1, _FACTOR_2)  # for whoever hashes where NumPy is not
 
 SCALARS = ("open", "order", "message_order", "value_radius", "value_angle", "fatigue", "bond", "churn")
 

@@ -189,20 +189,34 @@ class _Source:
     def normal(self, count: int) -> Float:
         """(count, N) standard normal (Box & Muller 1958)."""
         radius, angle = np.split(self.uniform(2 * count), 2)
-        return np.asarray(np.sqrt(-2.0 * np.log(radius)) * np.cos(2.0 * np.pi * angle))
+        return _normal(radius, angle)
 
     def gamma(self, shape: float) -> Float:
         """(N,) Gamma with the given shape and mean 1 (Marsaglia & Tsang 2000, with their boost for shapes below 1)."""
         boosted = shape + 1.0 if shape < 1.0 else shape
         d = boosted - 1.0 / 3.0
-        normal, uniform = self.normal(_GAMMA_TRIES), self.uniform(_GAMMA_TRIES)
-        cube = (1.0 + normal / math.sqrt(9.0 * d)) ** 3
-        positive = np.maximum(cube, NEVER)
-        accepted = (cube > 0.0) & (np.log(uniform) < 0.5 * normal**2 + d - d * positive + d * np.log(positive))
-        first = np.argmax(accepted, axis=0)
-        value = d * np.take_along_axis(positive, first[None], axis=0)[0]
+        radius, angle = np.split(self.uniform(2 * _GAMMA_TRIES), 2)
+        uniform = self.uniform(_GAMMA_TRIES)
+
+        def attempts(tries: slice, who: Any) -> tuple[Float, NDArray[np.bool_]]:
+            """What some tries give, and whether it is accepted."""
+            normal = _normal(radius[tries, who], angle[tries, who])
+            cube = (1.0 + normal / math.sqrt(9.0 * d)) ** 3
+            positive = np.maximum(cube, NEVER)
+            log_accepted = 0.5 * normal**2 + d - d * positive + d * np.log(positive)
+            return d * positive, (cube > 0.0) & (np.log(uniform[tries, who]) < log_accepted)
+
+        value, accepted = (each[0] for each in attempts(slice(1), slice(None)))
+        again = np.flatnonzero(~accepted)  # few, so that the other tries cost next to nothing
+        values, accepted = attempts(slice(None), again)
+        value[again] = np.take_along_axis(values, np.argmax(accepted, axis=0)[None], axis=0)[0]
         boost = self.uniform(1)[0]
         return np.asarray(value * (boost ** (1.0 / shape) if shape < 1.0 else 1.0) / shape)
+
+
+def _normal(radius: Float, angle: Float) -> Float:
+    """Standard normal numbers from two uniforms (Box & Muller 1958)."""
+    return np.asarray(np.sqrt(-2.0 * np.log(radius)) * np.cos(2.0 * np.pi * angle))
 
 
 def _get(segment: Segment, table: str) -> Mapping[str, float]:

@@ -1,14 +1,16 @@
 """How fast it steps and trains on this machine, beside Gymnasium's own CartPole in the same run."""
 
-import statistics
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from scripts.cli import calm_threads, command, console
+from scripts.cli import calm_threads, command, console, say, table
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+_SIZES = [1, 64, 1024, 4096, 16384, 65536]
+_POPULATIONS = [10**4, 10**5, 10**6, 10**7]
 
 
 @app.command()
@@ -17,72 +19,82 @@ def speed(
     scenario: Annotated[str, typer.Option(help="Name of the canon, or a .yaml file.")] = "Omnichannel-v0",
     customers: Annotated[int, typer.Option(help="Rows of the population.", min=1)] = 4096,
     seconds: Annotated[float, typer.Option(help="How long each thing is measured, in turn with the others.")] = 10.0,
-    training: Annotated[bool, typer.Option(help="Measure PPO as well.")] = True,
+    training: Annotated[bool, typer.Option(help="Measure PPO and DQN as well.")] = True,
     threads: Annotated[int, typer.Option(help="Threads of PyTorch while training.", min=1)] = 1,
+    page: Annotated[
+        Path | None, typer.Option(help="Measure everything, also by size and in growth, and write it here as Markdown.")
+    ] = None,
+    largest: Annotated[
+        int, typer.Option(help="For the page: no population larger than this.", min=10_000)
+    ] = 10_000_000,
 ) -> None:
-    """Customer-days a second with observations and random actions, and PPO's steps a second end to end.
+    """Customer-days a second with observations and random actions, and training steps a second end to end.
 
-    The environments take turns, so that whatever else the machine does hits them alike; medians are quoted.
+    Things take turns, so that whatever else the machine does hits them alike; medians are quoted.
     """
     calm_threads(threads)
-    import gymnasium as gym
-    import numpy as np
-    from rich.table import Table
+    import torch
 
-    import blockenv  # noqa: F401 - registers the ids
     from blockenv.scenarios import get
+    from scripts.speed_measures import CART_POLE, by_customers
 
+    torch.set_num_threads(threads)
     world = get(scenario)
-    cart_pole = gym.make_vec("CartPole-v1", num_envs=customers, vectorization_mode="vector_entry_point")
-    made = {
-        "Gymnasium CartPole-v1": cart_pole,
-        f"blockenv {world.name}": _population(world, customers, "NextStep"),
-        f"blockenv {world.name}, same-step reset": _population(world, customers, "SameStep"),
-    }
-    rng = np.random.default_rng(0)
-    actions = {
-        name: [rng.integers(env.single_action_space.n, size=customers) for _ in range(64)] for name, env in made.items()
-    }
-    for env in made.values():
-        env.reset(seed=1)
-    rates: dict[str, list[float]] = {name: [] for name in made}
-    ends = time.perf_counter() + seconds * len(made)
-    while time.perf_counter() < ends:
-        for name, env in made.items():
-            rates[name].append(_rate(env, actions[name], customers))
-    table = Table(title=f"{customers:,} rows, random actions, one core, {seconds:g} s each in turn")
-    for title in ("environment", "days/s", "quartiles", "of CartPole", "observation", "actions"):
-        table.add_column(title, justify="left" if title == "environment" else "right")
-    cart = statistics.median(rates["Gymnasium CartPole-v1"])
-    for name, env in made.items():
-        low, middle, high = statistics.quantiles(rates[name], n=4)
-        table.add_row(
+    if page is not None:
+        _write(page, world, customers, seconds, training, largest)
+        return
+    found = by_customers(world, [customers], seconds)[customers]
+    rows = [
+        [
             name,
-            f"{middle / 1e6:.2f} M",
-            f"{low / 1e6:.2f}-{high / 1e6:.2f} M",
-            f"{middle / cart:.2f}",
-            str(env.single_observation_space.shape[0]),
-            str(env.single_action_space.n),
-        )
-    console.print(table)
-    if training:
-        _train(world)
+            f"{rate.median / 1e6:.2f} M",
+            f"{rate.low / 1e6:.2f}-{rate.high / 1e6:.2f} M",
+            f"{rate.median / found[CART_POLE].median:.2f}",
+        ]
+        for name, rate in found.items()
+    ]
+    title = f"{world.name}: {customers:,} rows, random actions, one core, {seconds:g} s each in turn"
+    console.print(table(title, ["environment", "days/s", "quartiles", "of CartPole"], rows))
+    for name, rate in (_training(world) if training else {}).items():
+        say(f"{name}: {rate / 1e3:.1f} thousand training steps a second, end to end")
 
 
-def _population(world: Any, customers: int, mode: str) -> Any:
-    from blockenv.envs import PopulationEnv
+def _write(path: Path, world: Any, customers: int, seconds: float, training: bool, largest: int) -> None:
+    from blockenv.compiled.library import compiler
+    from scripts import speed_measures, speed_page
 
-    return PopulationEnv(num_envs=customers, scenario=world, autoreset_mode=mode)
+    machine = speed_measures.machine()
+    populations = [size for size in _POPULATIONS if size <= largest]
+    # The largest first: peaks of memory are those of the process so far.
+    growth = speed_measures.growth(world, populations)
+    rates = speed_measures.by_customers(world, [size for size in _SIZES if size <= largest], seconds)
+    shares = {"NumPy": speed_measures.shares(world, customers, seconds, False)}
+    if compiler() is not None:
+        shares["compiled"] = speed_measures.shares(world, customers, seconds, True)
+    processes = speed_measures.by_processes(world, customers, seconds)
+    picture = path.with_suffix(".png")
+    speed_page.draw(rates, picture)
+    text = speed_page.page(
+        world.name,
+        machine,
+        rates,
+        processes,
+        shares,
+        customers,
+        speed_measures.memory(world),
+        growth,
+        _training(world) if training else {},
+        picture.name,
+    )
+    path.write_text(text, encoding="utf-8")
+    say(f"{path} and {picture}")
 
 
-def _rate(env: Any, actions: list[Any], customers: int) -> float:
-    started = time.perf_counter()
-    for action in actions:
-        env.step(action)
-    return len(actions) * customers / (time.perf_counter() - started)
+def _training(world: Any) -> dict[str, float]:
+    """Steps a second of our learners on `world`, and of stable-baselines3's PPO as it comes on its own CartPole."""
+    import gymnasium as gym
+    from stable_baselines3 import PPO
 
-
-def _train(world: Any) -> None:
     from agents import agent_class
     from benchmarks.configs import agent_settings
 
@@ -93,16 +105,22 @@ def _train(world: Any) -> None:
         last: tuple[int, float] = (0, 0.0)
 
         def advance(self, steps: int, total: int, metrics: Any) -> None:
-            self.last = (steps, time.perf_counter())
+            self.last = (steps, time.process_time())
             self.first = self.first or self.last
 
+    found = {}
     for agent in ("ppo", "dqn"):
         settings = agent_settings(agent, world.name, {"steps": 1_000_000})
         learner, clock = agent_class(agent)(world, settings), Clock()
         learner.fit(0, clock)
         assert clock.first is not None
         steps, took = clock.last[0] - clock.first[0], clock.last[1] - clock.first[1]
-        console.print(f"{agent} on {world.name}: {steps / took / 1e3:.0f} thousand training steps a second, end to end")
+        found[f"{agent} on {world.name}"] = steps / took
+    default = PPO("MlpPolicy", gym.make("CartPole-v1"), device="cpu")
+    started = time.process_time()
+    default.learn(3 * default.n_steps)
+    found["stable-baselines3's PPO as it comes, on CartPole-v1"] = 3 * default.n_steps / (time.process_time() - started)
+    return found
 
 
 if __name__ == "__main__":

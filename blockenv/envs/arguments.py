@@ -98,3 +98,13 @@ def one_seed(seed: Any, draw: Callable[[], int]) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
         raise ValueError(f"seed: {seed!r}, expected a whole number in 0..2^63-1")
     return int(seed)
+
+
+def first_limits(customers: NDArray[np.int64], horizon: int, stagger: bool) -> NDArray[np.int64]:
+    """(N,) days after which the first episodes of rows end: the horizon, or spread over 1..horizon.
+
+    Spread by customer number, so that a row's clock does not depend on the batch it is in; the factor is 2^32 by the
+    golden ratio, so that neighbours are far apart whatever the horizon.
+    """
+    limits = np.full(len(customers), horizon)
+    return limits - ((customers * 0x9E3779B9 % 2**32) * horizon >> 32) if stagger else limits

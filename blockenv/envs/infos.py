@@ -3,6 +3,8 @@
 Laid out as Gymnasium's vector environments do; it computes nothing and keeps nothing.
 """
 
+import functools
+import operator
 from typing import Any
 
 import numpy as np
@@ -27,18 +29,19 @@ OUTCOMES = {
     "blocked": "blocked",
     "reopened": "reopened",
 }
+_NAMES = [(name, f"_{name}") for name in OUTCOMES]
+_fields = operator.attrgetter(*OUTCOMES.values())
 
 
 def of_step(cohort: Cohort, outcome: Outcome, rows: NDArray[np.bool_] | None) -> Info:
     """What happened in `rows`, None for all, and how everybody is now."""
+    counts = _everybody(len(cohort))
+    if rows is not None:
+        _clear(outcome, np.flatnonzero(~rows))
+        counts = _read_only(rows.copy())
     info: Info = {}
-    everybody = _everybody(len(cohort))
-    idle = None if rows is None else np.flatnonzero(~rows)  # few: cheaper by number than by mask
-    for name, field in OUTCOMES.items():
-        values = getattr(outcome, field).T  # made by this step and kept by nobody else
-        if rows is not None:
-            values[idle] = 0
-        info[name], info[f"_{name}"] = values, everybody if rows is None else rows.copy()
+    for (name, mask), field in zip(_NAMES, _fields(outcome), strict=True):
+        info[name], info[mask] = field.T, counts  # made by this step and kept by nobody else
     info.update(_of_state(cohort))
     return info
 
@@ -51,13 +54,17 @@ def of_reset(cohort: Cohort, rows: NDArray[np.bool_]) -> Info:
 
 def handed_over(cohort: Cohort, info: Info, final_seen: Any, done: NDArray[np.bool_]) -> Info:
     """The info of a step after which the rows `done` have been replaced: what was goes into final_obs and final_info."""
-    final = {name: values & done if name.startswith("_") else values for name, values in info.items()}
+    final: Info = dict(info)
     fresh: Info = {}
     gone = np.flatnonzero(done)
+    went_on, ended = _read_only(info[f"_{next(iter(OUTCOMES))}"] & ~done), _read_only(done.copy())
+    for name in info:
+        if name.startswith("_"):
+            final[name] = ended  # all of them were there that day
     for name in OUTCOMES:  # a reset has no outcome
         values = info[name].copy()
         values[gone] = 0
-        fresh[name], fresh[f"_{name}"] = values, info[f"_{name}"] & ~done
+        fresh[name], fresh[f"_{name}"] = values, went_on
     fresh.update(_of_state(cohort))
     return {
         **fresh,
@@ -76,18 +83,33 @@ def of_one(info: Info) -> Info:
 def _of_state(cohort: Cohort) -> Info:
     everybody = _everybody(len(cohort))
     info = {
-        "action_mask": cohort.legal_actions().copy().view(np.int8),
+        "action_mask": cohort.copy_of_legal_actions().view(np.int8),
         "customer": cohort.customer.copy(),
         "day": cohort.log.day.copy(),
         "segment": cohort.traits.segment.copy(),
         "fatigue": cohort.fatigue(),
         "bond": cohort.bond(),
-        "reachable": cohort.state.reachable.T.copy(),
+        "reachable": cohort.state.reachable.copy().T,
         "alive": cohort.state.alive.copy(),
     }
-    return info | {f"_{name}": everybody for name in info}
+    info.update({f"_{name}": everybody for name in info})
+    return info
 
 
+def _clear(outcome: Outcome, rows: NDArray[np.intp]) -> None:
+    """Nothing happened in `rows`, which are few: cheaper by number than by mask, and by block where fields share one."""
+    blocks = {id(block): block for block in (each if each.base is None else each.base for each in _fields(outcome))}
+    for block in blocks.values():
+        block[..., rows] = 0
+
+
+def _read_only(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The same mask, which many entries can then share."""
+    rows.flags.writeable = False
+    return rows
+
+
+@functools.lru_cache(maxsize=8)
 def _everybody(rows: int) -> NDArray[np.bool_]:
     """All True, read-only and without memory of its own, so that the masks of info cost nothing."""
     return np.broadcast_to(np.True_, rows)

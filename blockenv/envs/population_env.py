@@ -15,6 +15,7 @@ from blockenv.envs import infos, layout
 from blockenv.envs.arguments import (
     RENDER_MODES,
     check_render_mode,
+    first_limits,
     known_autoreset_mode,
     one_seed,
     reset_mask,
@@ -51,6 +52,7 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
         stagger: bool = False,
         dict_obs: bool = False,
         render_mode: str | None = None,
+        compiled_code: bool | None = None,
     ) -> None:
         """Set up the rows; the customers come with `reset`.
 
@@ -65,6 +67,8 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
             stagger: let first episodes end at different times, so that rows are spread over all days of a life.
             dict_obs: observations as a dictionary of named features instead of one flat array.
             render_mode: `rgb_array` or `human` for a picture of the population, `ansi` for the life of row 0.
+            compiled_code: False for NumPy alone, True for compiled functions at once or a `CompilerError` in the
+                first step; by default they take over when it pays, as they do the same to the last bit.
 
         Raises:
             ScenarioError: unknown scenario, or numbers that cannot be.
@@ -89,6 +93,7 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self._stagger = stagger
         self._dict_obs = dict_obs
+        self._compiled_code = compiled_code
         self._cohort: Cohort | None = None
         self._done: NDArray[np.bool_] = np.zeros(self.num_envs, bool)
         self._limit: NDArray[np.int64] = np.full(self.num_envs, self._horizon)
@@ -156,7 +161,7 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
         cohort = self.cohort
         chosen = checked_actions(actions, self.num_envs, self.scenario.actions)
         ended = self._done
-        waiting = bool(ended.any())
+        waiting = np.count_nonzero(ended) > 0  # faster than any()
         if waiting and self.autoreset_mode is AutoresetMode.DISABLED:
             raise gym.error.ResetNeeded(
                 f"rows {np.flatnonzero(ended)[:10]} are over: reset them by options['reset_mask']"
@@ -169,15 +174,16 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
             self._picture.record(cohort, chosen, outcome, ~ended if waiting else None)
         if waiting:
             cohort.replace(ended)
-            self._limit[ended] = self._horizon
-            reward[ended], terminated[ended], truncated[ended] = 0.0, False, False
+            over = np.flatnonzero(ended)  # few: cheaper by number than by mask
+            self._limit[over] = self._horizon
+            reward[over], terminated[over], truncated[over] = 0.0, False, False
             info = infos.of_step(cohort, outcome, ~ended)
         else:
             info = infos.of_step(cohort, outcome, None)
         done = terminated | truncated
         self._done = done
         seen = self._observation()
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and done.any():
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and np.count_nonzero(done):
             info = self._hand_over(seen, info, done)
             self._done = np.zeros(self.num_envs, bool)
         if self.render_mode == "human":
@@ -200,7 +206,7 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
 
     def action_masks(self) -> NDArray[np.bool_]:
         """(N, A) bool, True where the action is legal today: not on a channel known to be blocked."""
-        return self.cohort.legal_actions().copy()
+        return self.cohort.copy_of_legal_actions()
 
     def render(self) -> Any:
         """A tuple with one frame, (H, W, 3) uint8 or text, of the population since its last full reset; None for human."""
@@ -220,13 +226,9 @@ class PopulationEnv(VectorEnv[Any, Any, Any]):
 
     def _start(self, addresses: tuple[NDArray[np.uint64], NDArray[np.int64]]) -> None:
         seeds, customers = addresses
-        self._cohort = Cohort(self.scenario, seeds, customers)
+        self._cohort = Cohort(self.scenario, seeds, customers, compiled_code=self._compiled_code)
         self._done = np.zeros(self.num_envs, bool)
-        self._limit = np.full(self.num_envs, self._horizon)
-        if self._stagger:
-            # Spread by customer number, so that a row's clock does not depend on the batch it is in; the factor is
-            # 2^32 by the golden ratio, so that neighbours are far apart whatever the horizon.
-            self._limit -= (customers * 0x9E3779B9 % 2**32) * self._horizon >> 32
+        self._limit = first_limits(customers, self._horizon, self._stagger)
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         """The seed and first customer of each row."""
