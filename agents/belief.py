@@ -32,7 +32,7 @@ from blockenv.rollout import play
 from blockenv.scenarios import Scenario
 
 _PURPOSE = 5  # of the training seed that prototypes are drawn from
-_MEMORY = 400_000_000  # bytes of gains that the default number of prototypes may take
+_MEMORY = 240_000_000  # bytes of gains that the default number of prototypes may take
 _MOST, _FEWEST = 512, 48  # prototypes by default
 
 
