@@ -25,6 +25,7 @@ AGENTS: dict[str, str] = {
     "lints_priced": "agents.bandits:PricedLinTS",
     "dqn": "agents.dqn:DQNAgent",
     "ppo": "agents.ppo:PPOAgent",
+    "ppo_memory": "agents.ppo:RememberingPPOAgent",
 }
 REFERENCES: dict[str, str] = {
     "oracle": "agents.oracle:Oracle",

@@ -12,13 +12,15 @@ from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch as th
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
 from pydantic import Field
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
 
 from agents import checkpoints
 from agents.agent import AgentError, AgentSettings, Monitor, load_record, save_record, training_seed
+from agents.memory import Memory, RememberingEnv
 from agents.networks import ActionLayout
 from agents.rules import Actions, Mask, Observation
 from agents.vec_env import VecEnvAdapter
@@ -58,6 +60,9 @@ class DeepSettings(AgentSettings):
     balance: float = Field(
         default=0.5, ge=0, le=1, description="learn from customers by worth to the power 1 - balance"
     )
+    lags: list[Annotated[int, Field(ge=1, le=728)]] = Field(
+        default=[], description="days back with which what is seen today is compared; none is no memory"
+    )
     device: str = Field(default="auto", description="auto takes a GPU when there is one; or cpu, cuda, cuda:1, ...")
 
 
@@ -71,14 +76,17 @@ class DeepAgent:
         self.scenario = scenario
         self.settings = self.Settings() if settings is None else settings
         self.columns = observation.layout(scenario.model_copy(update={"observe": "log"}))
-        self.width = self.columns["hints"].stop
+        self._memory = Memory(scenario, self.settings.lags)
+        self._seen_columns = self.columns["hints"].stop
+        self.width = self._seen_columns + self._memory.columns
         self.layout = ActionLayout(
             parts=history.ledger(scenario).parts.tolist(),
             channel=[-1, *history.ledger(scenario).channel_of[1:].tolist()],
             open_columns=list(range(self.columns["reachable"].start, self.columns["reachable"].stop)),
         )
         self._informed = scenario.model_copy(update={"observe": "full"})
-        self._worth_columns = observation.layout(self._informed)["true_worth"]
+        worth, further = observation.layout(self._informed)["true_worth"], self._memory.columns
+        self._worth_columns = slice(worth.start + further, worth.stop + further)
         self.device = _device(self.settings.device)
         self.policy: Any = None
         self._checkpoint: Path | None = None
@@ -156,6 +164,11 @@ class DeepAgent:
             raise AgentError("export: nothing is being learned; call it from a monitor during fit")
         self._model.save(path)
 
+    def recognise(self, customers: NDArray[np.int64]) -> None:
+        """Be told who stands in which row this morning, before `act`; without it everybody is new."""
+        if self.settings.lags:
+            self._memory.recognise(customers)
+
     def act(self, seen: Observation, mask: Mask, rng: np.random.Generator) -> Actions:
         """Choose by the learned policy; channels known to be blocked are masked by the network itself."""
         raise NotImplementedError
@@ -163,14 +176,17 @@ class DeepAgent:
     def _make_model(self, env: VecEnvAdapter) -> BaseAlgorithm:
         raise NotImplementedError
 
-    def _population(self, envs: int | None = None) -> PopulationEnv:
-        return PopulationEnv(
+    def _population(self, envs: int | None = None) -> VectorEnv[Any, Any, Any]:
+        population = PopulationEnv(
             num_envs=envs or self.settings.envs,
             scenario=self._informed if self.settings.informed_critic else self.scenario,
             autoreset_mode=AutoresetMode.SAME_STEP,
             reward=self.settings.reward,
             stagger=True,
         )
+        if not self.settings.lags:
+            return population
+        return RememberingEnv(population, Memory(self.scenario, self.settings.lags))
 
     def _worth(self, seen: Observation) -> Observation:
         """(N,) what a customer spends unprompted, against the typical one."""
@@ -204,12 +220,13 @@ class DeepAgent:
             "factored": settings.factored,
             "interactions": settings.interactions,
             "actor_columns": self.width,
-            "critic_from": self.columns["hints"].start if settings.informed_critic else 0,
+            "critic_from": self.columns["hints"].start + self._memory.columns if settings.informed_critic else 0,
             "value_bias": self._typical_value(),
         }
 
     def _tensor(self, seen: Observation) -> th.Tensor:
-        return th.as_tensor(np.array(seen[:, : self.width], np.float32), device=self.device)
+        seen = np.array(seen[:, : self._seen_columns], np.float32)
+        return th.as_tensor(self._memory.act_on(seen) if self.settings.lags else seen, device=self.device)
 
     def _rate(self) -> Callable[[float], float]:
         start = self.settings.learning_rate

@@ -34,7 +34,10 @@ class DQNSettings(DeepSettings):
 
 
 class DQNAgent(DeepAgent):
-    """Deep Q-learning (Mnih et al. 2015): dueling (Wang et al. 2016), double (van Hasselt et al. 2016), n-step."""
+    """Deep Q-learning (Mnih et al. 2015): dueling (Wang et al. 2016), double (van Hasselt et al. 2016), n-step.
+
+    A message's advantage is over silence, and the value common to all actions is read from the hidden state alone.
+    """
 
     Settings = DQNSettings
 

@@ -167,27 +167,27 @@ class MessageHead(nn.Module):
         layout: what the actions consist of.
         factored: a message's number is the sum of its parts' numbers; otherwise every message has its own.
         interactions: add a number of its own for every message to the factored sum.
-        dueling: make the factored numbers advantages, whose mean is zero, over a value common to all actions.
+        over_silence: make the numbers what a message is worth over silence, whose own is then zero.
 
     Raises:
-        ValueError: if interactions or dueling are wanted without a factored sum.
+        ValueError: if interactions are wanted without a factored sum.
     """
 
     penalty: Tensor  # (C, A)
     open_columns: Tensor  # (C,)
-    expand: Tensor  # (1 + K, A), one row more if dueling
+    expand: Tensor  # (1 + K, A)
 
-    def __init__(self, latent: int, layout: ActionLayout, *, factored: bool, interactions: bool, dueling: bool) -> None:
+    def __init__(
+        self, latent: int, layout: ActionLayout, *, factored: bool, interactions: bool, over_silence: bool
+    ) -> None:
         super().__init__()
-        if not factored and (interactions or dueling):
-            raise ValueError("factored is False, expected True with interactions or dueling")
-        self.factored = factored
+        if interactions and not factored:
+            raise ValueError("factored is False, expected True with interactions")
+        self.factored, self.over_silence = factored, over_silence
         sends = th.tensor(layout.channel) == th.arange(len(layout.open_columns)).unsqueeze(1)
         silence = th.zeros(layout.actions, 1)
         silence[0] = 1.0
         expand = th.cat([silence, th.tensor(layout.parts, dtype=th.float32)], 1).T.contiguous()
-        if dueling:
-            expand = th.cat([expand - expand.mean(1, keepdim=True), th.ones(1, layout.actions)])
         # Not saved with the weights: the layout already is, and has to say the same.
         self.register_buffer("penalty", CLOSED * sends.float(), persistent=False)
         self.register_buffer("open_columns", th.tensor(layout.open_columns), persistent=False)
@@ -211,5 +211,7 @@ class MessageHead(nn.Module):
             numbers = numbers @ self.expand
         if self.residual is not None:
             numbers = numbers + self.residual(latent)
+        if self.over_silence:
+            numbers = numbers - numbers[:, :1]
         # The mask as a small matrix product: faster than gathering a (B, A) mask and filling by it.
         return th.addmm(numbers, self.closed(observation), self.penalty)

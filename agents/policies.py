@@ -118,7 +118,7 @@ class FactoredActorCriticPolicy(ActorCriticPolicy):
             self.layout,
             factored=self.factored,
             interactions=self.interactions,
-            dueling=False,
+            over_silence=False,
         )
         if self.ortho_init:
             head.apply(partial(self.init_weights, gain=0.01))
@@ -158,7 +158,7 @@ class FactoredActorCriticPolicy(ActorCriticPolicy):
 
 
 class FactoredQNetwork(QNetwork):
-    """Value of each action: that of the customer plus the advantages of the message's parts (Wang et al. 2016)."""
+    """Value of each action: that of the customer plus what the message's parts add to silence (Wang et al. 2016)."""
 
     def __init__(
         self,
@@ -186,7 +186,12 @@ class FactoredQNetwork(QNetwork):
         self.actor_columns = actor_columns or self.features_dim
         self.q_net = nn.Sequential(*create_mlp(self.actor_columns, 0, self.net_arch, self.activation_fn))
         latent = self.net_arch[-1] if self.net_arch else self.actor_columns
-        self.head = MessageHead(latent, self.layout, factored=factored, interactions=interactions, dueling=factored)
+        # Had the advantages a level of their own, it would be read from the log: customers who are written to often are
+        # the good ones, so a message would seem to make a good customer of whoever gets it.
+        separate = critic_from is not None
+        self.head = MessageHead(
+            latent, self.layout, factored=factored, interactions=interactions, over_silence=separate
+        )
         self.critic_from = critic_from
         if critic_from is not None:
             columns = self.features_dim - critic_from
@@ -216,11 +221,11 @@ class FactoredQNetwork(QNetwork):
 
 
 class FactoredDQNPolicy(DQNPolicy):
-    """Network and target network for DQN, with Q = value of the customer + advantages of the message's parts.
+    """Network and target network for DQN, with Q = value of the customer + advantages of the message over silence.
 
     Args:
         layout: ``ActionLayout.plain()``.
-        factored: False gives every action a value of its own (and no dueling).
+        factored: False gives every action a value of its own.
         interactions: add a value of its own for every message to the factored sum.
         actor_columns: the advantages are read from so many leading columns of the observation.
         critic_from: the value of the customer has a network of its own, ``value_layers`` wide and with

@@ -3,6 +3,8 @@
 It acts on the observation alone; only its critic, which is thrown away after training, is shown the hidden state.
 """
 
+from typing import Annotated
+
 import numpy as np
 import torch as th
 from pydantic import Field
@@ -68,3 +70,17 @@ class PPOAgent(DeepAgent):
             },
             device=self.device,
         )
+
+
+class RememberingPPOSettings(PPOSettings):
+    """Settings of PPO with memory."""
+
+    lags: list[Annotated[int, Field(ge=1, le=728)]] = Field(
+        default=[91], min_length=1, description="days back with which what is seen today is compared"
+    )
+
+
+class RememberingPPOAgent(PPOAgent):
+    """PPO that also sees how its observation differs from that of some days ago (see `agents.memory`)."""
+
+    Settings = RememberingPPOSettings

@@ -27,7 +27,7 @@ from tests.tiny_agents import known, tiny
 
 ROOT = Path(__file__).resolve().parent.parent
 WORLDS = ("Frequency-v0", "Style-v0", "Omnichannel-v0", "Silent-v0")
-DEEP = ("dqn", "ppo")
+DEEP = ("dqn", "ppo", "ppo_memory")
 
 
 @functools.cache
@@ -273,6 +273,8 @@ def test_a_misspelt_setting_is_an_error_that_names_it(name: str) -> None:
         ("ppo", "critic_hidden", [8, -1]),
         ("ppo", "silence", 1.0),
         ("ppo", "gae_lambda", -0.1),
+        ("ppo", "lags", [7, 0]),
+        ("ppo_memory", "lags", []),
         ("dqn", "explore_to", 2.0),
         ("dqn", "explore_silence", float("inf")),
         ("dqn", "batch", 0),

@@ -30,6 +30,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "critic_hidden": [8],
         "device": "cpu",
     },
+    "ppo_memory": {
+        "steps": 1536,
+        "envs": 16,
+        "rollout": 8,
+        "batch": 64,
+        "hidden": [8],
+        "critic_hidden": [8],
+        "lags": [2, 30],
+        "device": "cpu",
+    },
     "dqn": {
         "steps": 1536,
         "envs": 16,

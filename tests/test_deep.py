@@ -267,9 +267,9 @@ def test_training_customers_are_those_of_the_seed(name: str, monkeypatch: pytest
     seeds: set[int] = set()
     draw = Cohort.__init__
 
-    def noting(self: Cohort, scenario: Scenario, seed: NDArray[np.uint64], *rest: Any) -> None:
+    def noting(self: Cohort, scenario: Scenario, seed: NDArray[np.uint64], *rest: Any, **further: Any) -> None:
         seeds.update(np.unique(seed).tolist())
-        draw(self, scenario, seed, *rest)
+        draw(self, scenario, seed, *rest, **further)
 
     monkeypatch.setattr(Cohort, "__init__", noting)
     make(name, steps=64).fit(9, Unwatched())

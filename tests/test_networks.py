@@ -179,14 +179,18 @@ def test_factored_logits_are_sums_over_parts() -> None:
     assert richer.diff(dim=0).diff(dim=1).abs().max() > 0.1
 
 
-def test_dueling_value_is_the_mean_over_actions() -> None:
-    policy = q_policy()
+@pytest.mark.parametrize("form", FORMS)
+def test_advantages_are_over_silence_where_the_customer_s_value_stands_apart(form: dict[str, Any]) -> None:
+    policy = q_policy(**form, actor_columns=5, critic_from=5, value_layers=[8], value_bias=3.0)
     obs = observations(20)
     obs[:, LAYOUT.open_columns] = 1.0
-    scores = policy.q_net.head.scores(policy.q_net.q_net(obs))
-    th.testing.assert_close(policy.q_net(obs).mean(1), scores[:, -1])
-    advantage = policy.q_net(obs)[:, 1:].reshape(20, CHANNELS, STYLES)
-    assert advantage.diff(dim=1).diff(dim=2).abs().max() < 1e-4
+    advantages = policy.q_net.advantages(obs)
+    assert (advantages[:, 0] == 0).all()
+    assert advantages[:, 1:].std() > 0.01
+    th.testing.assert_close(policy.q_net(obs), policy.q_net.value_net(obs[:, 5:]) + advantages)
+    if form.get("factored", True) and not form.get("interactions"):
+        table = policy.q_net(obs)[:, 1:].reshape(20, CHANNELS, STYLES)
+        assert table.diff(dim=1).diff(dim=2).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -269,7 +273,7 @@ def test_layouts_that_do_not_fit_the_spaces() -> None:
     with pytest.raises(ValueError, match="strictly between 0 and 1"):
         LAYOUT.silence_bias(1.0)
     with pytest.raises(ValueError, match="factored is False"):
-        MessageHead(8, LAYOUT, factored=False, interactions=True, dueling=False)
+        MessageHead(8, LAYOUT, factored=False, interactions=True, over_silence=False)
 
 
 def test_the_actor_is_shown_the_first_columns_only() -> None:
