@@ -79,9 +79,13 @@ class Guest:
             _called(self._policy.fit, seed, counter)
         return {"steps": counter.steps}
 
-    def act(self, observation: Any, action_mask: Any, rng: np.random.Generator | None) -> np.ndarray[Any, Any]:
+    def act(
+        self, observation: Any, action_mask: Any, rng: np.random.Generator | None, customers: Any
+    ) -> np.ndarray[Any, Any]:
         """The policy's choice; `rng` comes with the first morning of a batch and goes on from there."""
         self._rng = self._rng if rng is None else rng
+        if customers is not None and hasattr(self._policy, "recognise"):
+            self._policy.recognise(customers)
         return np.asarray(self._policy.act(observation, action_mask, self._rng))
 
     def hear(self, *evening: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from blockenv import EVALUATION_SEED, dynamics, history, mdp, population
 from blockenv.cohort import GENERATION, Cohort
 from blockenv.dynamics import Traits
 from blockenv.mdp.batches import only
-from blockenv.rollout import Informed, Policy, checked_actions, policy_generator
+from blockenv.rollout import Informed, Policy, Remembering, checked_actions, policy_generator
 from blockenv.scenarios import Scenario
 
 YEAR = 364
@@ -91,6 +91,8 @@ def played_map(
     for _ in range(days):
         if isinstance(policy, Informed):
             policy.meet(cohort)
+        if isinstance(policy, Remembering):
+            policy.recognise(np.arange(clones))  # clones share a number, but nothing is shared between them
         action = checked_actions(
             policy.act(cohort.observe(), cohort.legal_actions().copy(), rng), clones, scenario.actions
         )

@@ -85,6 +85,7 @@ class Submission:
     def __init__(self, name: str, limits: Limits) -> None:
         self._name, self._limits, self._left = name, limits, limits.seconds
         self._rng: np.random.Generator | None = None
+        self._customers: NDArray[np.int64] | None = None
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603
@@ -125,6 +126,10 @@ class Submission:
         """
         return int(self.ask("fit", seed)["steps"])
 
+    def recognise(self, customers: NDArray[np.int64]) -> None:
+        """Note who stands in which row; it is passed on with the morning's question."""
+        self._customers = customers
+
     def act(
         self, observation: NDArray[np.floating[Any]], action_mask: NDArray[np.bool_], rng: np.random.Generator
     ) -> NDArray[Any]:
@@ -135,7 +140,7 @@ class Submission:
         """
         begins = rng is not self._rng
         self._rng = rng
-        found: NDArray[Any] = self.ask("act", observation, action_mask, rng if begins else None)
+        found: NDArray[Any] = self.ask("act", observation, action_mask, rng if begins else None, self._customers)
         return found
 
     def ask(self, question: str, *arguments: Any) -> Any:

@@ -111,6 +111,18 @@ def test_a_reference_line_sees_the_customers_as_they_are() -> None:
     assert curious.loads[-1] < curious.loads[0]
 
 
+def test_whoever_remembers_is_told_who_is_who() -> None:
+    class Remembers(Always):
+        known: list[int] = []
+
+        def recognise(self, customers: Any) -> None:
+            self.known.append(len(set(customers.tolist())))
+
+    remembers = Remembers(1)
+    played(made("two_clocks"), remembers, days=3, customers=50)
+    assert remembers.known == [50] * 3
+
+
 def test_what_is_no_action_is_refused() -> None:
     class Wrong:
         def act(self, seen: Any, mask: Any, rng: np.random.Generator) -> Any:

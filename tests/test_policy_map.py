@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,6 +57,18 @@ def test_what_clones_get_is_counted_where_they_are() -> None:
     assert found.visits[:3].sum() > 0
     assert found.visits[3:].sum() > 0
     assert found.visits.sum() <= 32 * 60
+
+
+def test_clones_are_told_apart() -> None:
+    class Remembers(Calm):
+        known: set[int] = set()
+
+        def recognise(self, customers: Any) -> None:
+            self.known.update(customers.tolist())
+
+    remembers = Remembers()
+    played_map(remembers, WORLD, 3, clones=32, days=2)
+    assert len(remembers.known) == 32
 
 
 def test_clones_share_traits_and_not_luck() -> None:

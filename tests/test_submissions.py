@@ -45,6 +45,14 @@ class Bare:
         return np.where(action_mask[:, 1], rng.integers(0, 2, len(observation)), 0)
 
 
+class Knows(Bare):
+    def recognise(self, customers):
+        self.odd = customers % 2
+
+    def act(self, observation, action_mask, rng):
+        return np.where(action_mask[:, 1], self.odd, 0)
+
+
 class Taught(Bare):
     learns = True
 
@@ -167,14 +175,15 @@ def served(name: str, limits: Limits, **more: Any) -> Any:
 # --- what a policy may be ---
 
 
-def test_a_policy_plays_as_it_would_in_this_process(foreign: Path) -> None:
-    away = served("Bare", Limits(), batch=16)
+@pytest.mark.parametrize("name", ["Bare", "Knows"])
+def test_a_policy_plays_as_it_would_in_this_process(name: str, foreign: Path) -> None:
+    away = served(name, Limits(), batch=16)
     space: dict[str, Any] = {}
     exec((foreign / f"{MODULE}.py").read_text(), space)
-    home = play(space["Bare"](), WORLD, customers=40, days=10, batch=16)
+    home = play(space[name](), WORLD, customers=40, days=10, batch=16)
     assert away.messages.sum() > 50
-    for name in ("value", "messages", "blocks", "daily_alive"):
-        assert getattr(away, name).tolist() == getattr(home, name).tolist()
+    for field in ("value", "messages", "blocks", "daily_alive"):
+        assert getattr(away, field).tolist() == getattr(home, field).tolist()
 
 
 def test_constructor_and_fit_get_as_much_as_they_take() -> None:
