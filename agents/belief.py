@@ -26,6 +26,7 @@ from agents.particles import Particles, noticed
 from agents.prototypes import Prototypes, Worths
 from agents.rules import Actions, Mask, Observation
 from blockenv import history, observation, population
+from blockenv.arrivals import pick
 from blockenv.cohort import Cohort
 from blockenv.history import History
 from blockenv.rollout import play
@@ -122,15 +123,14 @@ class Belief:
                 raise AgentError("belief: meets customers it has not served from their first day")
             self._begin(cohort)
             return
+        before = self._log
         if len(cohort) < len(self._customer):
             rows = np.flatnonzero(np.isin(self._customer, cohort.customer))
             self._believed.keep(rows)
             self._customer, self._action, self._drawn = self._customer[rows], self._action[rows], self._drawn[rows]
-            before = _rows_of(self._log, rows)
-        else:
-            before = self._log
+            before = pick(before, rows)
         self._believed.learn(before.day, self._action, noticed(before, log, self._ledger.long_decay))
-        self._log = log
+        self._log = _kept(log)
 
     def act(self, seen: Observation, mask: Mask, rng: np.random.Generator) -> Actions:
         """The message of the largest expected gain, or silence where none has any.
@@ -188,7 +188,7 @@ class Belief:
 
     def _begin(self, cohort: Cohort) -> None:
         assert self.prototypes is not None
-        self._customer, self._log = cohort.customer.copy(), cohort.log
+        self._customer, self._log = cohort.customer.copy(), _kept(cohort.log)
         self._action = np.zeros(len(cohort), np.int64)
         self._drawn = np.zeros(len(cohort), np.int64)
         # Luck of its own for these customers, so that another batch of them does not change it.
@@ -260,10 +260,9 @@ def _goes_on(customer: NDArray[np.int64], log: History, cohort: Cohort) -> bool:
     )
 
 
-def _rows_of(log: History, rows: NDArray[np.intp]) -> History:
-    return log._replace(
-        **{name: value[:, rows] if name == "known_reachable" else value[rows] for name, value in log._asdict().items()}
-    )
+def _kept(log: History) -> History:
+    """A copy, as the next day may be written over this one."""
+    return pick(log, np.arange(len(log.day)))
 
 
 def _without(place: int, channels: int) -> NDArray[np.int64]:

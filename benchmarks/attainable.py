@@ -16,6 +16,7 @@ from agents.agent import Metrics, write_whole
 from agents.belief import Belief, BeliefSettings
 from agents.rules import Silence
 from benchmarks import references
+from benchmarks.code import code_of
 from benchmarks.exact import decoded, encoded
 from benchmarks.references import Reference
 from benchmarks.statistics import Estimate, mean_estimate
@@ -66,6 +67,7 @@ def attained(scenario: Scenario, customers: int, days: int, settings: BeliefSett
     gain = own.value - quiet.value
     return {
         "agent": AGENT,
+        "code": code_of(Belief),
         "seed": SEED,
         "settings": planner.chosen.model_dump(mode="json") | {"prototypes": len(planner.prototypes.traits.segment)},
         "mean": references.mean_of(gain),

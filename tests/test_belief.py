@@ -13,6 +13,7 @@ from agents.particles import Noticed, Particles, noticed
 from agents.rules import Silence
 from blockenv import dynamics, history, mdp, play, population
 from blockenv.cohort import Cohort
+from blockenv.compiled import library
 from blockenv.scenarios import Scenario, changed, get
 
 FREQUENCY = get("Frequency-v0")
@@ -155,6 +156,27 @@ def test_the_log_says_what_happened() -> None:
         np.testing.assert_allclose(seen.order_value, outcome.order_value, rtol=1e-4, atol=1e-2)
         met += [outcome.opened.sum(), outcome.ordered.sum(), outcome.prompted.sum()]
     assert (met > 20).all()
+
+
+@pytest.mark.skipif(library.compiler() is None, reason="no C compiler on this machine")
+def test_it_learns_the_same_where_days_are_compiled() -> None:
+    """Compiled days are written over the ones before; orders through messages were lost when the log was not copied."""
+    agent, world = believer("Style-v0", 12), get("Style-v0")
+    learned = []
+    for compiled in (False, True):
+        cohort = Cohort(world, np.full(400, 3, np.uint64), np.arange(400), compiled_code=compiled)
+        rng, prompted = np.random.default_rng(0), 0
+        for day in range(30):
+            agent.meet(cohort)
+            agent.act(cohort.observe(), cohort.legal_actions(), rng)
+            action = rng.integers(0, world.actions, 400) * (day % 2) * cohort.log.known_reachable.all(axis=0)
+            agent._action = action
+            prompted += int(cohort.step(action).prompted.sum())
+        agent.meet(cohort)
+        assert prompted > 3
+        assert agent._believed is not None
+        learned.append(agent._believed.evidence)
+    np.testing.assert_array_equal(*learned)
 
 
 def test_gains_are_those_of_the_planner() -> None:
