@@ -23,12 +23,13 @@ from agents.agent import (
     write_whole,
 )
 from agents.particles import Particles, noticed
-from agents.prototypes import Prototypes, Worths
+from agents.prototypes import Prototypes, Worths, stages_of
 from agents.rules import Actions, Mask, Observation
 from blockenv import history, observation, population
 from blockenv.arrivals import pick
 from blockenv.cohort import Cohort
 from blockenv.history import History
+from blockenv.mdp.batches import among_open
 from blockenv.rollout import play
 from blockenv.scenarios import Scenario
 
@@ -86,7 +87,6 @@ class Belief:
         self._action: NDArray[np.int64] = np.empty(0, np.int64)
         self._drawn: NDArray[np.int64] = np.empty(0, np.int64)
         self._rng = np.random.default_rng(0)
-        self._half = [_without(place, len(scenario.channels)) for place in range(len(scenario.channels))]
 
     def fit(self, seed: int, monitor: Monitor) -> None:
         """Draw the prototypes and plan for each; then find out which rule to act by."""
@@ -224,7 +224,7 @@ class Belief:
         # Which of the other channels are open matters little for one: they are taken as they most likely are.
         likely = reachable.T & (np.einsum("nk,nkc->nc", weights, believed.open) > 0.5)
         for place, actions in enumerate(known.actions):
-            others = self._half[place][(likely << np.arange(likely.shape[1])).sum(axis=1)]
+            others = among_open((likely << np.arange(likely.shape[1])).sum(axis=1), place)
             for kind, tables in enumerate(known.gains[stage]):
                 right = weekend == bool(kind) if len(known.gains[stage]) > 1 else np.ones(len(seen), bool)
                 rows = np.flatnonzero(reachable[place] & right)
@@ -245,8 +245,7 @@ def default_count(scenario: Scenario) -> int:
     rules = population.rules(scenario)
     states = rules.fatigue_levels * rules.bond_levels * 2 ** (len(scenario.channels) - 1)
     weekends = 2 if scenario.spread.weekend or any(each.weekend_block for each in scenario.segments) else 1
-    stages = 1 if rules.tolerance_drift == 0.0 else rules.drift_days // 91 + 1
-    fit = _MEMORY // (2 * states * (scenario.actions - 1) * weekends * stages)
+    fit = _MEMORY // (2 * states * (scenario.actions - 1) * weekends * len(stages_of(rules)))
     return int(min(_MOST, max(_FEWEST, fit)))
 
 
@@ -263,12 +262,6 @@ def _goes_on(customer: NDArray[np.int64], log: History, cohort: Cohort) -> bool:
 def _kept(log: History) -> History:
     """A copy, as the next day may be written over this one."""
     return pick(log, np.arange(len(log.day)))
-
-
-def _without(place: int, channels: int) -> NDArray[np.int64]:
-    """The number of each mask among those in which `place` is open, were it open."""
-    masks = np.arange(2**channels)
-    return np.asarray((masks >> (place + 1) << place) | (masks & (2**place - 1)))
 
 
 def _check(worths: Worths, scenario: Scenario) -> None:

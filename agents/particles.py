@@ -83,7 +83,7 @@ class Particles:
             opted_in: (C, N) channels, as the firm knows.
             rng: draws prototypes and states.
         """
-        self._scenario, self._known, self._spared, self._rng = scenario, prototypes, min(spared, count), rng
+        self._known, self._spared, self._rng = prototypes, min(spared, count), rng
         self._at_once = np.array([each.visibility == "at_once" for each in scenario.channels])
         self._never = np.array([each.visibility == "never" for each in scenario.channels])
         self._rules = prototypes.rules

@@ -77,9 +77,7 @@ class Prototypes:
         """Draw and plan for the customers 0..count-1 of `seed`; `told` hears how many are done, and of how many."""
         traits = _drawn(scenario, seed, count)
         rules = population.rules(scenario)
-        drifts = rules.tolerance_drift != 0.0
-        # Weeks are whole, so that a stage begins on a Monday, too.
-        stages = [*range(0, rules.drift_days, _STAGE), -(-rules.drift_days // 7) * 7] if drifts else [0]
+        stages = stages_of(rules)
         kinds = (_WORKDAY, _SATURDAY) if traits.weekend_block.any() else (_WORKDAY,)
         shape = (count, rules.fatigue_levels, rules.bond_levels, 2 ** len(scenario.channels))
         found = np.zeros((len(stages), len(kinds), *shape), np.float32)
@@ -118,6 +116,14 @@ class Prototypes:
             order = np.argsort(menu.actions[0])  # all customers have all channels, so menus are the same
             assert (menu.actions[0][order] == numbers).all()
             gains[place][batch.members] = np.moveaxis(gain, 3, 1)[..., order]
+
+
+def stages_of(rules: Rules) -> list[int]:
+    """The days from which on prototypes are planned for anew: one a quarter while tolerance drifts, and one after it."""
+    if rules.tolerance_drift == 0.0:
+        return [0]
+    # Weeks are whole, so that a stage begins on a Monday, too.
+    return [*range(0, rules.drift_days, _STAGE), -(-rules.drift_days // 7) * 7]
 
 
 def _drawn(scenario: Scenario, seed: int, count: int) -> Traits:

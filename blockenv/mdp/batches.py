@@ -123,6 +123,11 @@ def open_masks(places: int, place: int) -> NDArray[np.int64]:
     return np.asarray(masks[(masks >> place) & 1 == 1])
 
 
+def among_open(mask: Ints, place: int) -> NDArray[np.int64]:
+    """Where a mask in which `place` is open stands in `open_masks`; with any mask, where it would were the place open."""
+    return np.asarray((mask >> (place + 1) << place) + (mask & (2**place - 1)))
+
+
 def together(parts: Iterable[tuple[Batch, NDArray[Any]]]) -> NDArray[Any]:
     """Results by customer (N, ...) of several batches, in the order of all customers."""
     known = list(parts)

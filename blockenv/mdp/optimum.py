@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from blockenv.dynamics import Array, State
 from blockenv.mdp.backup import Backup
-from blockenv.mdp.batches import Batch, Cells, at, cells, to_host, together
+from blockenv.mdp.batches import Batch, Cells, among_open, at, cells, to_host, together
 from blockenv.mdp.layout import by_state, read_open, write_open
 from blockenv.mdp.menus import undominated_menu
 
@@ -202,8 +202,7 @@ def _action_values(outlook: Outlook, day: int, where: Cells) -> NDArray[Any]:
         assert menu is not None
         worth = to_host(backup.worth(today, backup.planes(later, place + 1), place + 1))[:, 0, 0, :, :, 0]
         there = np.flatnonzero(where.alive & (where.mask >> place & 1 == 1))
-        low = where.mask & (2**place - 1)
-        column = (where.mask >> (place + 1) << place) + low  # among the masks in which the place is open
+        column = among_open(where.mask, place)
         values[there[:, None], menu.actions[there]] = worth[row[there], column[there]]
     return values
 
