@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from blockenv import history, noise, population
 from blockenv.dynamics import State, Traits
-from blockenv.history import History
+from blockenv.history import History, Ledger
+from blockenv.scenarios.schema import Scenario
 
 GENERATION = 2**32  # the customer who follows customer k in the same row is k + GENERATION
 _FEW_ROWS = 2**14  # up to which memory is cheaper than time
@@ -19,6 +21,15 @@ Arrivals = tuple[Traits, State, History, NDArray[np.uint64]]  # of M customers; 
 Draw = Callable[[NDArray[np.uint64], NDArray[np.int64]], Arrivals]
 R = TypeVar("R", Traits, State, History)
 CUSTOMERS_FIRST = {"hints", "sent", "recent", "opened", "prompted"}
+
+
+def arrive(
+    scenario: Scenario, ledger: Ledger, seed: NDArray[np.uint64], customer: NDArray[np.int64], dtype: type = np.float32
+) -> Arrivals:
+    """The customers `customer` (M,) of `seed` (M,) on their first morning."""
+    traits = population.draw(scenario, seed, customer, dtype)
+    state, log = population.newcomers(scenario, traits), history.begin(ledger, traits.opted_in, dtype)
+    return traits, state, log, noise.address(seed, noise.LUCK, customer)
 
 
 class Queues:
@@ -74,8 +85,8 @@ def place(rows: Arrivals, arrivals: Arrivals, to: NDArray[np.intp], source: NDAr
     rows[3][to] = arrivals[3][source]
 
 
-def pick(record: R, index: NDArray[np.intp]) -> R:
-    """The customers `index` of a record, as copies."""
+def pick(record: R, index: Any) -> R:
+    """The customers `index` (M,) of a record of arrays or tensors, as copies."""
     return record._replace(
         **{
             name: values[index] if name in CUSTOMERS_FIRST else values[..., index]

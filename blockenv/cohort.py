@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockenv import compiled, dynamics, history, noise, observation, population
-from blockenv.arrivals import GENERATION, Arrivals, Queues, contiguous, pick, place
+from blockenv.arrivals import GENERATION, Arrivals, Queues, arrive, contiguous, pick, place
 from blockenv.dynamics import Array, Outcome, State, Traits
 from blockenv.history import History
 from blockenv.scenarios.schema import Scenario
@@ -157,11 +157,8 @@ class Cohort:
             return tied.observe(index)
         if index is not None:
             traits, state, log = pick(traits, index), pick(state, index), pick(log, index)
-        seen = observation.observe(self._view, log, traits)
-        if self.scenario.observe == "full":
-            hidden = observation.observe_hidden(self.rules, self._view, state, traits, self._segments)
-            seen = np.concatenate([seen, hidden], axis=1)
-        return np.asarray(seen)
+        full = self.scenario.observe == "full"
+        return np.asarray(observation.observe_all(self.rules, self._view, log, state, traits, self._segments, full))
 
     def legal_actions(self) -> NDArray[np.bool_]:
         """(N, A) bool, kept up to date row by row: copy it before you hand it to somebody who may write."""
@@ -212,10 +209,7 @@ class Cohort:
         return tied if tied is not None and tied.holds(self.traits, self.state, self.log, self._key) else None
 
     def _arrivals(self, seed: NDArray[np.uint64], customer: NDArray[np.int64]) -> Arrivals:
-        traits = population.draw(self.scenario, seed, customer, self._dtype)
-        state = population.newcomers(self.scenario, traits)
-        log = history.begin(self._ledger, traits.opted_in, self._dtype)
-        return traits, state, log, noise.address(seed, noise.LUCK, customer)
+        return arrive(self.scenario, self._ledger, seed, customer, self._dtype)
 
     def _refresh_legal(self, rows: NDArray[np.bool_]) -> None:
         if self._legal is not None and not self._legal_is_old and rows.any():

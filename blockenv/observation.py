@@ -198,6 +198,17 @@ def observe_hidden(rules: Rules, tables: View, state: State, traits: Traits, seg
     )
 
 
+def observe_all(
+    rules: Rules, tables: View, log: History, state: State, traits: Traits, segments: Array, full: bool
+) -> Array:
+    """What a scenario shows, (N, D or D + D'): the log, and the hidden columns as well if it is `full`."""
+    seen = observe(tables, log, traits)
+    if not full:
+        return seen
+    hidden = observe_hidden(rules, tables, state, traits, segments)
+    return array_namespace(log.sent).concat([seen, hidden], axis=1)
+
+
 def legal_actions(rules: Rules, known_reachable: Array) -> Array:
     """(N, A) bool: silence, and every message on a channel not known to be blocked."""
     xp = array_namespace(known_reachable)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from blockenv import dynamics, history, noise, observation, population
-from blockenv.arrivals import CUSTOMERS_FIRST, GENERATION, Arrivals, Queues, pick
+from blockenv.arrivals import CUSTOMERS_FIRST, GENERATION, Arrivals, Queues, arrive, pick
 from blockenv.dynamics import Outcome, State, Traits
 from blockenv.history import History
 from blockenv.scenarios.schema import Scenario
@@ -134,8 +134,7 @@ class TensorCohort:
         if rows is None:
             everybody: Tensor = self._see(self.traits, self.state, self.log)
             return everybody
-        picked = (_picked(each, rows) for each in (self.traits, self.state, self.log))
-        return self._seen(*picked)
+        return self._seen(pick(self.traits, rows), pick(self.state, rows), pick(self.log, rows))
 
     @torch.no_grad()
     def legal_actions(self) -> Tensor:
@@ -149,16 +148,12 @@ class TensorCohort:
         return state, history.update(self._ledger, log, action, outcome), outcome
 
     def _seen(self, traits: Traits, state: State, log: History) -> Tensor:
-        seen: Tensor = observation.observe(self._view, log, traits)
-        if self.scenario.observe == "full":
-            hidden = observation.observe_hidden(self.rules, self._view, state, traits, self._segments)
-            seen = torch.cat([seen, hidden], dim=1)
+        full = self.scenario.observe == "full"
+        seen: Tensor = observation.observe_all(self.rules, self._view, log, state, traits, self._segments, full)
         return seen
 
     def _arrivals(self, seed: NDArray[np.uint64], customer: NDArray[np.int64]) -> Arrivals:
-        traits = population.draw(self.scenario, seed, customer)
-        state, log = population.newcomers(self.scenario, traits), history.begin(self._host_ledger, traits.opted_in)
-        return traits, state, log, noise.address(seed, noise.LUCK, customer)
+        return arrive(self.scenario, self._host_ledger, seed, customer)
 
     def _moved(self, record: R) -> R:
         """A record whose arrays are tensors on the device; plain numbers stay what they are."""
@@ -187,13 +182,3 @@ class TensorCohort:
             for name, table, piece in zip(names, tables, pieces, strict=True):
                 found[name] = piece.T if name in CUSTOMERS_FIRST else piece.reshape(table.shape)
         return found
-
-
-def _picked(record: Any, rows: Tensor) -> Any:
-    """The customers `rows` of a record, as copies."""
-    return record._replace(
-        **{
-            name: values[rows] if name in CUSTOMERS_FIRST else values[..., rows]
-            for name, values in record._asdict().items()
-        }
-    )

@@ -121,10 +121,7 @@ def comparisons(scenario: Scenario, world: World, compiled: CompiledDay, days: i
         evening = tied.step(action)
         for found, expected in ((evening.state, state), (evening.log, log), (evening.outcome, outcome)):
             yield from zip(expected._fields, found, expected, strict=True)
-        seen = observation.observe(world.view, log, traits)
-        if world.full:
-            hidden = observation.observe_hidden(world.rules, world.view, state, traits, world.segments)
-            seen = np.concatenate([seen, hidden], axis=1)
+        seen = observation.observe_all(world.rules, world.view, log, state, traits, world.segments, world.full)
         yield "observation", tied.observe(), seen
         some = np.flatnonzero(rng.random(_CUSTOMERS) < 0.2)
         yield "observation of some", tied.observe(some), seen[some]

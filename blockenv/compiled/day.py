@@ -14,7 +14,7 @@ from blockenv import dynamics, history, noise, observation
 from blockenv.arrivals import CUSTOMERS_FIRST
 from blockenv.compiled import recording
 from blockenv.compiled.expressions import Argument
-from blockenv.compiled.recording import BOOL, FLOAT, INT, Node, Pieces, Recorded, Rows
+from blockenv.compiled.recording import BOOL, FLOAT, INT, Node, Recorded, Rows
 from blockenv.compiled.source import BLOCK, Store, function, width_of
 from blockenv.dynamics import Outcome, Rules, State, Traits
 from blockenv.history import History, Ledger
@@ -95,10 +95,7 @@ def program(world: World, people: People) -> Program:
     known["seen"] = Argument("seen", "float", written=True)
     known["legal_actions"] = Argument("legal_actions", "uint8_t", written=True)
 
-    pieces = observation.observe(world.view, log, traits)
-    if world.full:
-        hidden = observation.observe_hidden(world.rules, world.view, state, traits, world.segments)
-        pieces = Pieces((*pieces.pieces, *hidden.pieces))
+    pieces = observation.observe_all(world.rules, world.view, log, state, traits, world.segments, world.full)
     seen = [Store(pieces, "seen")]
     written = {
         "live": (stores, filling, False),

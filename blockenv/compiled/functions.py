@@ -100,7 +100,7 @@ def concat(pieces: Iterable[Any], axis: int) -> Pieces:
     """Tables (N, ...) side by side, (N, D)."""
     if axis != 1:
         raise TypeError("concat: only along axis 1")
-    return Pieces(tuple(pieces))
+    return Pieces(tuple(one for each in pieces for one in (each.pieces if isinstance(each, Pieces) else (each,))))
 
 
 def exp(values: Any) -> Any:
