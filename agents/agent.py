@@ -42,6 +42,16 @@ class Unwatched:
         """Nothing."""
 
 
+class Counter:
+    """A monitor that only remembers how much was learned from."""
+
+    steps = 0  # customer-days
+
+    def advance(self, steps: int, total: int, metrics: Metrics) -> None:
+        """Take note."""
+        self.steps = int(steps)
+
+
 @runtime_checkable
 class Agent(Protocol):
     """The interface of every entry in `agents.AGENTS`.

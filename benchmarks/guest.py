@@ -74,7 +74,9 @@ class Guest:
 
     def fit(self, seed: int) -> dict[str, Any]:
         """Let it learn, if it can; returns the customer-days that it reported to have learned from."""
-        counter = _Counter()
+        from agents.agent import Counter
+
+        counter = Counter()
         if hasattr(self._policy, "fit"):
             _called(self._policy.fit, seed, counter)
         return {"steps": counter.steps}
@@ -102,15 +104,6 @@ class Guest:
         if not callable(getattr(kind, "act", None)):
             raise AgentError(f"agent: {self._name!r} has no method act(observation, action_mask, rng)")
         return kind
-
-
-class _Counter:
-    """A monitor that only remembers how much was learned from."""
-
-    steps = 0
-
-    def advance(self, steps: int, total: int, metrics: Any) -> None:
-        self.steps = int(steps)
 
 
 def _called(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from blockenv import history, population
 from blockenv.cohort import Cohort
-from blockenv.rollout import Informed, Policy, Remembering, Student, checked_actions
+from blockenv.rollout import Policy, Student, checked_actions, greet
 from blockenv.scenarios import Scenario
 
 Floats = NDArray[np.floating[Any]]
@@ -161,10 +161,7 @@ class Bent:
         """Change the customers for today; a reference line that wants to see them does so afterwards."""
         self._cohort = cohort
         self._law.morning(cohort)
-        if isinstance(self._policy, Informed):
-            self._policy.meet(cohort)
-        if isinstance(self._policy, Remembering):
-            self._policy.recognise(cohort.customer.copy())
+        greet(self._policy, cohort, cohort.customer)
 
     def act(self, observation: Floats, action_mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
         """The policy's own choice, which the law takes note of."""

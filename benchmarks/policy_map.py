@@ -13,7 +13,7 @@ from blockenv import EVALUATION_SEED, dynamics, history, mdp, population
 from blockenv.cohort import GENERATION, Cohort
 from blockenv.dynamics import Traits
 from blockenv.mdp.batches import only
-from blockenv.rollout import Informed, Policy, Remembering, checked_actions, policy_generator
+from blockenv.rollout import Policy, checked_actions, greet, policy_generator
 from blockenv.scenarios import Scenario
 
 YEAR = 364
@@ -89,12 +89,9 @@ def played_map(
     sends, visits = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     rng = policy_generator(seed, customer)
     for _ in range(days):
-        if isinstance(policy, Informed):
-            policy.meet(cohort)
-        if isinstance(policy, Remembering):
-            policy.recognise(np.arange(clones))  # clones share a number, but nothing is shared between them
+        greet(policy, cohort, np.arange(clones))  # clones share a number, and nothing else may be taken for shared
         action = checked_actions(
-            policy.act(cohort.observe(), cohort.legal_actions().copy(), rng), clones, scenario.actions
+            policy.act(cohort.observe(), cohort.copy_of_legal_actions(), rng), clones, scenario.actions
         )
         state = cohort.state
         whole = np.asarray(state.alive & (state.reachable == cohort.traits.opted_in).all(axis=0))

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from agents import agent_class
-from agents.agent import Agent, AgentError, Metrics
+from agents.agent import Agent, AgentError, Counter
 from benchmarks.cells import Cell
 from benchmarks.code import code_of
 
@@ -27,7 +27,7 @@ def trained(cell: Cell, folder: Path) -> tuple[Agent, int]:
             return kind.load(school, world), int(json.loads((school / "steps.json").read_text(encoding="utf-8")))
         except (AgentError, OSError, ValueError):  # nobody has learned there yet, or what is kept is damaged
             shutil.rmtree(school, ignore_errors=True)
-    agent, counter = kind(world, settings), _Counter()
+    agent, counter = kind(world, settings), Counter()
     agent.fit(cell.seed, counter)
     if cell.home is not None:
         _keep(agent, counter.steps, school)
@@ -54,12 +54,3 @@ def _key(cell: Cell) -> str:
     world, code = cell.home or cell.world, code_of(agent_class(cell.agent))
     content = json.dumps([world.digest, cell.agent, cell.seed, cell.settings, code], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-class _Counter:
-    """A monitor that only remembers how much was learned from."""
-
-    steps = 0
-
-    def advance(self, steps: int, total: int, metrics: Metrics) -> None:
-        self.steps = steps

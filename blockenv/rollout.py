@@ -160,6 +160,20 @@ def play(
     return _join(parts)
 
 
+def greet(policy: Policy, cohort: Cohort, customers: NDArray[np.int64]) -> None:
+    """Begin a morning: show or tell a policy what it asks for besides observations.
+
+    Args:
+        policy: who is about to act.
+        cohort: the customers themselves, for whoever wants to `meet` them.
+        customers: (N,) the number of the customer in each row, for whoever remembers.
+    """
+    if isinstance(policy, Informed):
+        policy.meet(cohort)
+    if isinstance(policy, Remembering):
+        policy.recognise(customers.copy())
+
+
 def policy_generator(seed: int, first_customer: int) -> np.random.Generator:
     """The stream a policy flips its coins with when it serves customers from `first_customer` on."""
     return np.random.Generator(np.random.Philox(key=[seed % 2**64, noise.POLICY], counter=[first_customer, 0, 0, 0]))
@@ -209,12 +223,9 @@ def _play_batch(
             break
         curves["alive"][day] = alive.sum() / size
         reach_curve[day] = (cohort.state.reachable & alive).sum(axis=1) / size
-        if isinstance(policy, Informed):
-            policy.meet(cohort)
-        if isinstance(policy, Remembering):
-            policy.recognise(cohort.customer.copy())
+        greet(policy, cohort, cohort.customer)
         seen = cohort.observe()
-        action = checked_actions(policy.act(seen, cohort.legal_actions().copy(), rng), len(index), world.actions)
+        action = checked_actions(policy.act(seen, cohort.copy_of_legal_actions(), rng), len(index), world.actions)
         known = None if student is None else cohort.log.known_reachable.copy()
         outcome = cohort.step(action)
         if student is not None:
