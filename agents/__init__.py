@@ -31,6 +31,7 @@ REFERENCES: dict[str, str] = {
     "oracle": "agents.oracle:Oracle",
     "belief": "agents.belief:Belief",
 }
+KNOWN = AGENTS | REFERENCES
 
 
 def agent_class(name: str) -> "type[Agent]":
@@ -41,12 +42,10 @@ def agent_class(name: str) -> "type[Agent]":
     """
     from agents.agent import AgentError
 
-    path = (AGENTS | REFERENCES).get(name, name)
+    path = KNOWN.get(name, name)
     module, _, attribute = path.partition(":")
     if not attribute:
-        raise AgentError(
-            f"agent: {name!r} is neither one of {', '.join(AGENTS | REFERENCES)} nor of the form package.module:Class"
-        )
+        raise AgentError(f"agent: {name!r} is neither one of {', '.join(KNOWN)} nor of the form package.module:Class")
     try:
         found: type[Agent] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError, TypeError) as error:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents import AGENTS, agent_class
+from agents import KNOWN, REFERENCES, agent_class
 from agents.agent import learns
 from benchmarks import references
 from benchmarks.exact import OPTIMUM
 from benchmarks.leaderboard import BASELINE, RIVAL, Board
 from benchmarks.profiles import performance_profile
-from benchmarks.references import ReferencesError
+from benchmarks.references import Reference, ReferencesError
 from benchmarks.resampling import probability_of_improvement
 from benchmarks.statistics import Estimate, mean_estimate, paired_difference, ranks
 from benchmarks.tables import labelled
@@ -43,24 +43,24 @@ def neighbours(agents: Sequence[str], joint: Tables, strata: Sequence[Tables]) -
     return found
 
 
-def scores_of(board: Board, tables: Tables, reference_folder: Path) -> Tables | None:
-    """(S, N) a customer's share of the score in each training, so that its mean is the agent's score."""
+def reference_of(board: Board, folder: Path) -> Reference | None:
+    """The exact values that go with a board, if there are any."""
     try:
-        reference = references.fitting(board.scenario, board.digest, board.days, reference_folder)
+        return references.fitting(board.scenario, board.digest, board.days, folder)
     except ReferencesError:
         return None
+
+
+def scores_of(tables: Tables, reference: Reference | None) -> Tables | None:
+    """(S, N) a customer's share of the score in each training, so that its mean is the agent's score."""
     if reference is None or BASELINE not in tables:
         return None
     silence = tables[BASELINE].mean(axis=0)
     return {agent: 100 * (table - silence) / float(reference.gap.mean()) for agent, table in tables.items()}
 
 
-def regrets(board: Board, tables: Tables, reference_folder: Path) -> dict[str, Estimate]:
+def regrets(board: Board, tables: Tables, reference: Reference | None) -> dict[str, Estimate]:
     """By agent, the money a customer that it is short of full information, on the customers of the exact values."""
-    try:
-        reference = references.fitting(board.scenario, board.digest, board.days, reference_folder)
-    except ReferencesError:
-        return {}
     if reference is None:
         return {}
     shared = min(len(reference.gap), board.customers)
@@ -115,8 +115,10 @@ def _averaged(tables: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 def kind_of(agent: str) -> str:
     """What kind of agent it is, in a word."""
-    if agent not in AGENTS:
+    if agent not in KNOWN:
         return "submission"
+    if agent in REFERENCES:
+        return "reference"
     return "learner" if learns(agent_class(agent)) else "rule"
 
 

@@ -11,7 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import references
-from benchmarks.comparisons import DRAWS, SEED, Tables, kind_of, neighbours, overall, regrets, scores_of, triple
+from benchmarks.comparisons import (
+    DRAWS,
+    SEED,
+    Tables,
+    kind_of,
+    neighbours,
+    overall,
+    reference_of,
+    regrets,
+    scores_of,
+    triple,
+)
 from benchmarks.laws import LAWS
 from benchmarks.leaderboard import BASELINE, Board, Entry, boards
 from benchmarks.stability import rank_agreement
@@ -49,9 +60,10 @@ def findings(
     for board in boards(rows, folder, reference_folder):
         mine = [row for row in rows if row["scenario"] == board.scenario]
         tables = by_scenario[board.scenario] = _tables(mine, [entry.agent for entry in board.entries], folder)
-        short = regrets(board, tables, reference_folder)
+        reference = reference_of(board, reference_folder)
+        short = regrets(board, tables, reference)
         scenarios.append(_scenario(board, mine, tables, worlds, short))
-        scores[board.scenario] = scores_of(board, tables, reference_folder)
+        scores[board.scenario] = scores_of(tables, reference)
     return {
         "title": title,
         "command": command,

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from agents import AGENTS
+from agents import KNOWN
 from agents.agent import AgentError
 from benchmarks.guest import Described
 from benchmarks.workers import ending
@@ -51,7 +51,7 @@ class SubmissionError(RuntimeError):
 
 def is_submission(agent: str) -> bool:
     """Whether an agent is somebody's own, named by package.module:Class."""
-    return agent not in AGENTS
+    return agent not in KNOWN
 
 
 def described(name: str, changes: Mapping[str, Any] | None = None) -> Described:
@@ -62,7 +62,7 @@ def described(name: str, changes: Mapping[str, Any] | None = None) -> Described:
         SubmissionError: its own code failed or hung while it was imported.
     """
     if ":" not in name:
-        raise AgentError(f"agent: {name!r} is neither one of {', '.join(AGENTS)} nor of the form package.module:Class")
+        raise AgentError(f"agent: {name!r} is neither one of {', '.join(KNOWN)} nor of the form package.module:Class")
     found = _described(name, json.dumps(dict(changes or {}), sort_keys=True), tuple(sys.path))
     if isinstance(found, SubmissionError):
         raise SubmissionError(str(found), found.details)

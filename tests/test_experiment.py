@@ -310,3 +310,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         experiment.run(tiny(), tmp_path / "file", 1)
+
+
+def test_reference_lines_are_played_at_home_and_rank_beside_the_others(tmp_path: Path) -> None:
+    suite = Suite(title="Lines", scenarios=["Frequency-v0"], agents=["silence", "oracle"], customers=12, days=14)
+    rows = experiment.run(suite, tmp_path, 1)
+    assert [row["agent"] for row in rows] == ["silence", "oracle"]
+    assert not any("failed" in row for row in rows)
+    assert rows[1]["messages_a_week"] > 0
