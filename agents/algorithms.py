@@ -72,6 +72,7 @@ class BatchedPPO(_EpisodeRecords, PPO):
             happened to stay. The same expectation without the coin flip, which costs a whole lifetime's value
             and so drowns the effect of a message; needs ``info["churn_probability"]``.
         emphasis: how much each row's advantages count, ``(M,)`` from observations ``(M, d)``.
+        entropy_falls: let the weight of the entropy fall linearly to zero, as learning rates do.
         kwargs: as in ``PPO``.
     """
 
@@ -82,11 +83,19 @@ class BatchedPPO(_EpisodeRecords, PPO):
         *,
         expected_churn: bool = False,
         emphasis: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
+        entropy_falls: bool = False,
         **kwargs: Any,
     ) -> None:
         self.expected_churn = expected_churn
         self._emphasis = emphasis
         super().__init__(policy, env, **kwargs)
+        self.entropy_falls_from = self.ent_coef if entropy_falls else None
+
+    def train(self) -> None:
+        """Update from the rollout just collected."""
+        if self.entropy_falls_from is not None:
+            self.ent_coef = self.entropy_falls_from * self._current_progress_remaining
+        super().train()
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int

@@ -30,42 +30,49 @@ _COUNTERS = (
     "exploration_rate",
     "_current_progress_remaining",
 )
+MISFITS = (KeyError, ValueError, TypeError, RuntimeError, AttributeError, IndexError, OverflowError)
 _BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
 def write(folder: Path, model: BaseAlgorithm) -> None:
-    """Write a checkpoint; `folder` is replaced in one rename, so there is always a whole one.
+    """Write a checkpoint of a model of stable-baselines3 that is being trained; see `write_parts`.
 
     Raises:
         OSError: the parent folder is missing, cannot be written, or is full.
     """
     env = model.env
     assert isinstance(env, VecEnvAdapter)
+    tensors = {
+        "policy": model.policy.state_dict(),
+        "optimizer": model.policy.optimizer.state_dict(),
+        "generator": th.get_rng_state(),
+        "cuda_generators": th.cuda.get_rng_state_all() if th.cuda.is_available() else [],
+    }
+    arrays: dict[str, Any] = env.snapshot() | {"last_obs": model._last_obs, "starts": model._last_episode_starts}
+    if isinstance(model, OffPolicyAlgorithm):
+        arrays |= _buffer_arrays(model)
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
+    arrays["global_keys"] = keys
+    version, state, gauss = random.getstate()
+    plain = {
+        "counters": {each: getattr(model, each) for each in _COUNTERS if hasattr(model, each)},
+        "numpy": [name, position, has_gauss, cached],
+        "random": [version, list(state), gauss],
+        "episodes": list(model.ep_info_buffer or []),
+    }
+    write_parts(folder, tensors, arrays, plain)
+
+
+def write_parts(folder: Path, tensors: Any, arrays: dict[str, Any], plain: dict[str, Any]) -> None:
+    """Write tensors, arrays and plain values; `folder` is replaced in one rename, so there is always a whole one.
+
+    Raises:
+        OSError: the parent folder is missing, cannot be written, or is full.
+    """
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        optimizer = model.policy.optimizer.state_dict()
-        write_tensors(
-            temporary / "model.pt",
-            {
-                "policy": model.policy.state_dict(),
-                "optimizer": optimizer,
-                "generator": th.get_rng_state(),
-                "cuda_generators": th.cuda.get_rng_state_all() if th.cuda.is_available() else [],
-            },
-        )
-        arrays: dict[str, Any] = env.snapshot() | {"last_obs": model._last_obs, "starts": model._last_episode_starts}
-        if isinstance(model, OffPolicyAlgorithm):
-            arrays |= _buffer_arrays(model)
-        name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
-        arrays["global_keys"] = keys
+        write_tensors(temporary / "model.pt", tensors)
         np.savez(temporary / "arrays.npz", allow_pickle=False, **arrays)
-        version, state, gauss = random.getstate()
-        plain = {
-            "counters": {each: getattr(model, each) for each in _COUNTERS if hasattr(model, each)},
-            "numpy": [name, position, has_gauss, cached],
-            "random": [version, list(state), gauss],
-            "episodes": list(model.ep_info_buffer or []),
-        }
         write_whole(temporary / "state.json", json.dumps(plain).encode())
         old = folder.with_name(f".{folder.name}.old")
         shutil.rmtree(old, ignore_errors=True)
@@ -87,7 +94,7 @@ def check(folder: Path) -> None:
     old = folder.with_name(f".{folder.name}.old")
     if not folder.exists() and old.exists():
         old.rename(folder)
-    _read(folder)
+    read_parts(folder)
 
 
 def restore(folder: Path, model: BaseAlgorithm, env: VecEnvAdapter) -> None:
@@ -96,7 +103,7 @@ def restore(folder: Path, model: BaseAlgorithm, env: VecEnvAdapter) -> None:
     Raises:
         AgentError: the checkpoint is damaged, or of another scenario or settings.
     """
-    tensors, arrays, plain = _read(folder)
+    tensors, arrays, plain = read_parts(folder)
     try:
         env.reset()
         env.restore(arrays)
@@ -117,8 +124,25 @@ def restore(folder: Path, model: BaseAlgorithm, env: VecEnvAdapter) -> None:
         random.setstate((version, tuple(state), gauss))
         model.ep_info_buffer = deque(plain["episodes"], maxlen=model._stats_window_size)
         model.ep_success_buffer = deque(maxlen=model._stats_window_size)
-    except (KeyError, ValueError, TypeError, RuntimeError, AttributeError, IndexError, OverflowError) as error:
-        raise AgentError(f"{folder}: the checkpoint does not fit this scenario and these settings ({error})") from error
+    except MISFITS as error:
+        raise misfit(folder, error) from error
+
+
+def steps(folder: Path) -> int:
+    """Customer-days after which a checkpoint was made.
+
+    Raises:
+        AgentError: the checkpoint is missing or damaged.
+    """
+    try:
+        return int(read_parts(folder)[2]["counters"]["num_timesteps"])
+    except MISFITS as error:
+        raise misfit(folder, error) from error
+
+
+def misfit(folder: Path, error: Exception) -> AgentError:
+    """What to say of a checkpoint that cannot be put back."""
+    return AgentError(f"{folder}: the checkpoint does not fit this scenario and these settings ({error})")
 
 
 def write_tensors(path: Path, tensors: Any) -> None:
@@ -140,7 +164,12 @@ def read_tensors(path: Path) -> Any:
         raise AgentError(f"{path}: cannot be read as weights ({type(error).__name__}: {error})") from error
 
 
-def _read(folder: Path) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+def read_parts(folder: Path) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """Tensors, arrays and plain values of a checkpoint.
+
+    Raises:
+        AgentError: a file is missing or damaged.
+    """
     tensors = read_tensors(folder / "model.pt")
     try:
         # Opened here, because NumPy does not close a file whose archive turns out to be damaged.

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch as th
+from array_api_compat import array_namespace
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 from pydantic import Field
@@ -150,7 +151,7 @@ class DeepAgent:
         """
         settings, _ = load_record(folder, cls.__name__, cls.Settings)
         agent = cls(scenario, settings.model_copy(update={"device": "auto"}))
-        agent.policy = agent._make_model(VecEnvAdapter(agent._population(1))).policy
+        agent.policy = agent._new_policy()
         weights = checkpoints.read_tensors(folder / WEIGHTS)
         try:
             agent.policy.load_state_dict(weights)
@@ -176,6 +177,9 @@ class DeepAgent:
     def _make_model(self, env: VecEnvAdapter) -> BaseAlgorithm:
         raise NotImplementedError
 
+    def _new_policy(self) -> Any:
+        return self._make_model(VecEnvAdapter(self._population(1))).policy
+
     def _population(self, envs: int | None = None) -> VectorEnv[Any, Any, Any]:
         population = PopulationEnv(
             num_envs=envs or self.settings.envs,
@@ -188,15 +192,15 @@ class DeepAgent:
             return population
         return RememberingEnv(population, Memory(self.scenario, self.settings.lags))
 
-    def _worth(self, seen: Observation) -> Observation:
-        """(N,) what a customer spends unprompted, against the typical one."""
+    def _worth(self, seen: Any) -> Any:
+        """(N,) what a customer spends unprompted, against the typical one; an array or a tensor as `seen` is."""
         orders, value = seen[:, self._worth_columns].T
-        worth = np.exp(orders - _TYPICAL_ORDERS + value)
-        return np.asarray((worth + _LEAST_WORTH) * (self._typical_margin() / _USUAL_MARGIN))
+        worth = array_namespace(seen).exp(orders + (value - _TYPICAL_ORDERS))
+        return (worth + _LEAST_WORTH) * (self._typical_margin() / _USUAL_MARGIN)
 
     def _weigh(self, seen: Observation) -> Observation:
         """Money against the customer's own worth, so that one critic fits small and large customers."""
-        return 1.0 / self._worth(seen)
+        return np.asarray(1.0 / self._worth(seen))
 
     def _emphasis(self, seen: Observation) -> Observation:
         """What `_weigh` took off, given back to the advantages: all of it, or less for the few worth a fortune."""

@@ -18,6 +18,10 @@ from torch import Tensor, nn
 
 from agents.networks import ActionLayout, MessageDistribution, MessageHead
 
+# Of a usual first layer's spread: what a critic makes of a customer's mood before it has learned anything is noise in
+# every advantage, and at full size drowns what a message does.
+_FIRST_VALUES = 0.1
+
 
 class _Latents(nn.Module):
     """Hidden layers of actor and critic; each is given columns of the observation of its own."""
@@ -124,6 +128,7 @@ class FactoredActorCriticPolicy(ActorCriticPolicy):
             head.apply(partial(self.init_weights, gain=0.01))
         with th.no_grad():
             head.scores.bias[0] += self.silence_bias
+            self.value_net.weight.mul_(_FIRST_VALUES)
             self.value_net.bias.add_(self.value_bias)
         self.action_net = head
         # Made anew, because the parent's one holds the parameters of the layer just replaced.

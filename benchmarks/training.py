@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from pydantic import Field
 
-from agents import agent_class
+from agents import agent_class, checkpoints
 from agents.agent import Agent, AgentError, Metrics, parsed, training_seed, write_whole
 from benchmarks import provenance
 from benchmarks.configs import ConfigError, agent_settings, read_record
@@ -145,7 +145,7 @@ class Run:
         checkpoint = self.folder / "checkpoint"
         if isinstance(self.agent, Resumable) and (checkpoint.exists() or (self.folder / ".checkpoint.old").exists()):
             self.agent.resume(checkpoint)
-            self._steps = int(json.loads((checkpoint / "state.json").read_text())["counters"]["num_timesteps"])
+            self._steps = checkpoints.steps(checkpoint)
         _sweep(self.folder)
         self._curves = Curves(self.folder, self._steps)
         self._best = max(self._curves.column(EVALUATIONS, "eval/mean_reward"), default=self._best)
@@ -182,7 +182,7 @@ class Run:
             speed = (steps - before) / max(time.perf_counter() - self._clock, 1e-9)
             metrics = {**metrics, "time/fps": speed}
             self._curves.add(PROGRESS, steps, metrics)
-        if metrics and isinstance(self.agent, Resumable):
+        if metrics and steps < total and isinstance(self.agent, Resumable):  # what is due at the end follows anyway
             evaluates, keeps = steps >= self._next_evaluation, steps >= self._next_checkpoint
             self._plan()
             if evaluates:

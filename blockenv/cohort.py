@@ -5,13 +5,12 @@ never computes a probability itself and never decides when a customer's time is 
 """
 
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from blockenv import compiled, dynamics, history, noise, observation, population
+from blockenv import compiled, dynamics, history, noise, observation, population, snapshots
 from blockenv.arrivals import GENERATION, Arrivals, Queues, arrive, contiguous, pick, place
 from blockenv.dynamics import Array, Outcome, State, Traits
 from blockenv.history import History
@@ -125,10 +124,13 @@ class Cohort:
         self._space = noise.workspace(len(index), len(self.scenario.channels))
         self._queues, self._legal = None, None
 
+    def expect_many_days(self) -> None:
+        """Let compiled functions take over at once, if they can, instead of waiting until they have paid."""
+        self._choice.hurry()
+
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Everything that `restore` needs, as copies of plain arrays."""
-        arrays = {f"{record}.{name}": np.array(values) for record, name, values in self._record_fields()}
-        return arrays | {"seed": self._seed.copy(), "customer": self.customer.copy()}
+        return snapshots.taken((self.traits, self.state, self.log), self._seed, self.customer)
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Go on from a `snapshot` of a cohort of the same size and scenario.
@@ -136,14 +138,7 @@ class Cohort:
         Raises:
             KeyError, ValueError: an array is missing or of another shape.
         """
-        fresh: dict[str, dict[str, Any]] = {"traits": {}, "state": {}, "log": {}}
-        for record, name, values in self._record_fields():
-            stored = arrays[f"{record}.{name}"]
-            if stored.shape != values.shape or stored.dtype != values.dtype:
-                found, expected = f"{stored.dtype}{stored.shape}", f"{values.dtype}{values.shape}"
-                raise ValueError(f"{record}.{name}: {found}, expected {expected}")
-            fresh[record][name] = stored.copy()
-        self.traits, self.state, self.log = Traits(**fresh["traits"]), State(**fresh["state"]), History(**fresh["log"])
+        self.traits, self.state, self.log = snapshots.put_back(arrays, (self.traits, self.state, self.log))
         self._seed, self.customer = arrays["seed"].copy(), arrays["customer"].copy()
         self._key = noise.address(self._seed, noise.LUCK, self.customer)
         self._queues, self._legal = None, None
@@ -186,11 +181,6 @@ class Cohort:
         if tied is not None:
             return tied.legal_actions()
         return np.asarray(observation.legal_actions(self.rules, self.log.known_reachable))
-
-    def _record_fields(self) -> Iterator[tuple[str, str, Array]]:
-        yield from (("traits", name, getattr(self.traits, name)) for name in Traits._fields)
-        yield from (("state", name, getattr(self.state, name)) for name in State._fields)
-        yield from (("log", name, getattr(self.log, name)) for name in History._fields)
 
     def _compiled_today(self) -> compiled.Tied | None:
         """Compiled functions on the arrays of this morning, if they are to be used."""

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from blockenv import dynamics, history, noise, observation, population
+from blockenv import dynamics, history, noise, observation, population, snapshots
 from blockenv.arrivals import CUSTOMERS_FIRST, GENERATION, Arrivals, Queues, arrive, pick
+from blockenv.cohort import Cohort
 from blockenv.dynamics import Outcome, State, Traits
 from blockenv.history import History
 from blockenv.scenarios.schema import Scenario
@@ -99,6 +100,30 @@ class TensorCohort:
     def __len__(self) -> int:
         return len(self.customer)
 
+    @property
+    def day(self) -> Tensor:
+        """(N,) int64, each customer's own."""
+        days: Tensor = self.log.day
+        return days
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """Everything that `restore` needs, as arrays on the host."""
+        records = (_on_host(self.traits), _on_host(self.state), _on_host(self.log))
+        return snapshots.taken(records, self._seed, self.customer)
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Go on from a `snapshot` of a cohort of the same size and scenario.
+
+        Raises:
+            KeyError, ValueError: an array is missing or of another shape.
+        """
+        records = (_on_host(self.traits), _on_host(self.state), _on_host(self.log))
+        traits, state, log = snapshots.put_back(arrays, records)
+        self.traits, self.state, self.log = self._moved(traits), self._moved(state), self._moved(log)
+        self._seed, self.customer = arrays["seed"].copy(), arrays["customer"].copy()
+        key = noise.address(self._seed, noise.LUCK, self.customer)
+        self._key, self._queues = torch.from_numpy(key.view(np.int64)).to(self.device), None
+
     @torch.no_grad()
     def step(self, action: Tensor) -> Outcome:
         """Live one day under `action` (N,) int64 in 0..A-1, on the device."""
@@ -182,3 +207,72 @@ class TensorCohort:
             for name, table, piece in zip(names, tables, pieces, strict=True):
                 found[name] = piece.T if name in CUSTOMERS_FIRST else piece.reshape(table.shape)
         return found
+
+
+class SharedCohort:
+    """A `Cohort` that is served as a `TensorCohort` is: its arrays are handed out as tensors of the same memory.
+
+    On a processor its compiled functions are many times faster than tensor operations one after another.
+    """
+
+    def __init__(self, scenario: Scenario, seed: NDArray[np.uint64], customer: NDArray[np.int64]) -> None:
+        """Draw the customers `customer` (N,) that belong to `seed` (N,)."""
+        self._cohort = Cohort(scenario, seed, customer)
+        self._cohort.expect_many_days()
+
+    def __len__(self) -> int:
+        return len(self._cohort)
+
+    @property
+    def customer(self) -> NDArray[np.int64]:
+        """(N,) numbers of the customers now in the rows."""
+        return self._cohort.customer
+
+    @property
+    def day(self) -> Tensor:
+        """(N,) int64, each customer's own."""
+        return torch.from_numpy(self._cohort.log.day)
+
+    def step(self, action: Tensor) -> Outcome:
+        """Live one day under `action` (N,) int64 in 0..A-1."""
+        return Outcome(*map(_shared, self._cohort.step(action.numpy())))
+
+    def replace(self, rows: Tensor) -> None:
+        """Put the next customer of its queue into each of `rows` (M,) int64, in place."""
+        self._cohort.replace(self._mask(rows))
+
+    def observe(self, rows: Tensor | None = None) -> Tensor:
+        """What the sender sees this morning of everybody, or of `rows` (M,) int64 ascending: (N or M, D), a new tensor."""
+        return torch.from_numpy(self._cohort.observe(None if rows is None else self._mask(rows)))
+
+    def legal_actions(self) -> Tensor:
+        """(N, A) bool, a new tensor."""
+        return torch.from_numpy(self._cohort.copy_of_legal_actions())
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """Everything that `restore` needs, as arrays."""
+        return self._cohort.snapshot()
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Go on from a `snapshot`; see `Cohort.restore`."""
+        self._cohort.restore(arrays)
+
+    def _mask(self, rows: Tensor) -> NDArray[np.bool_]:
+        mask = np.zeros(len(self), bool)
+        mask[rows.numpy()] = True
+        return mask
+
+
+def _on_host(record: R) -> R:
+    """A record whose tensors are arrays."""
+    arrays = {
+        name: values.cpu().numpy() if isinstance(values, Tensor) else values
+        for name, values in record._asdict().items()  # type: ignore[attr-defined]
+    }
+    host: R = record._replace(**arrays)  # type: ignore[attr-defined]
+    return host
+
+
+def _shared(values: NDArray[Any]) -> Tensor:
+    """A tensor of the same memory, or of a copy of an array that may not be written to."""
+    return torch.from_numpy(values if values.flags.writeable else values.copy())

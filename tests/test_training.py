@@ -101,8 +101,7 @@ def test_frequencies_follow_the_length_of_the_run_unless_given(world: str, tmp_p
 
 def test_progress_and_evaluations_are_tables(trained: Run) -> None:
     progress, evaluations = (read_csv(trained.folder / name) for name in ("progress.csv", "evaluations.csv"))
-    # After the last update there is nothing left to report but the last evaluation.
-    assert [int(row["steps"]) for row in progress] == [ROWS * update for update in range(1, 8)]
+    assert [int(row["steps"]) for row in progress] == [ROWS * update for update in range(1, 9)]
     assert [int(row["steps"]) for row in evaluations] == [3 * ROWS, 6 * ROWS, STEPS]
     assert {"time/fps", "clv/messages_a_week", "train/value_loss"} <= set(progress[-1])
     assert all(np.isfinite(float(value)) for row in evaluations for value in row.values())

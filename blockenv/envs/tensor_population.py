@@ -4,17 +4,18 @@ Not a Gymnasium environment, as those speak NumPy. It computes no probability, a
 host.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from blockenv import observation
 from blockenv.dynamics import Outcome
 from blockenv.envs.arguments import first_limits, one_seed, reward_field, whole_number
 from blockenv.scenarios import ScenarioLike, get
-from blockenv.tensors import Tensor, TensorCohort
+from blockenv.tensors import SharedCohort, Tensor, TensorCohort
 
 
 class TensorStep(NamedTuple):
@@ -45,6 +46,7 @@ class TensorPopulation:
         reward: str = "realised",
         stagger: bool = False,
         compiled: bool = False,
+        shared: bool = False,
     ) -> None:
         """Set up the rows; the customers come with `reset`.
 
@@ -57,6 +59,7 @@ class TensorPopulation:
             reward: `realised` orders, or their `expected` value given state and action.
             stagger: let first episodes end at different times, so that rows are spread over all days of a life.
             compiled: see `TensorCohort`.
+            shared: let a `Cohort` of arrays live the days, whose memory the tensors share: the fastest on a CPU.
 
         Raises:
             ScenarioError: unknown scenario, or numbers that cannot be.
@@ -71,11 +74,14 @@ class TensorPopulation:
         self.device = torch.device(device)
         self._stagger, self._compiled = stagger, compiled
         self.features = observation.layout(self.scenario)
-        self._cohort: TensorCohort | None = None
+        if shared and self.device.type != "cpu":
+            raise ValueError(f"shared: True with device {self.device}, expected a CPU")
+        self._shared = shared
+        self._cohort: TensorCohort | SharedCohort | None = None
         self._limit = torch.zeros(0, dtype=torch.int64)
 
     @property
-    def cohort(self) -> TensorCohort:
+    def cohort(self) -> TensorCohort | SharedCohort:
         """The customers themselves.
 
         Raises:
@@ -93,7 +99,10 @@ class TensorPopulation:
         """
         customers = self._first_customer + np.arange(self.num_envs, dtype=np.int64)
         seeds = np.full(self.num_envs, one_seed(seed, lambda: 0), np.uint64)
-        self._cohort = TensorCohort(self.scenario, seeds, customers, self.device, self._compiled)
+        if self._shared:
+            self._cohort = SharedCohort(self.scenario, seeds, customers)
+        else:
+            self._cohort = TensorCohort(self.scenario, seeds, customers, self.device, self._compiled)
         limits = first_limits(customers, self._horizon, self._stagger)
         self._limit = torch.from_numpy(limits).to(self.device)
         return self._cohort.observe()
@@ -107,7 +116,7 @@ class TensorPopulation:
         """
         cohort = self.cohort
         outcome = cohort.step(action)
-        truncated = (cohort.log.day >= self._limit) & ~outcome.churned
+        truncated = (cohort.day >= self._limit) & ~outcome.churned
         rows = (outcome.churned | truncated).nonzero().squeeze(1)
         seen = cohort.observe()
         final = seen[rows]
@@ -117,6 +126,20 @@ class TensorPopulation:
             seen[rows] = cohort.observe(rows)
         reward = getattr(outcome, self._reward_field)
         return TensorStep(seen, reward, outcome.churned, truncated, rows, final, outcome)
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """The whole population as arrays on the host: customers, their state, their log and their clocks."""
+        return self.cohort.snapshot() | {"limit": self._limit.cpu().numpy().copy()}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Go on from a `snapshot` as if nothing had happened in between.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first `reset`.
+            KeyError, ValueError: an array is missing or of another shape.
+        """
+        self.cohort.restore(arrays)
+        self._limit = torch.from_numpy(arrays["limit"].copy()).to(self.device)
 
     def action_masks(self) -> Tensor:
         """(N, A) bool, True where the action is legal today."""
