@@ -26,6 +26,8 @@ from blockenv.envs.tensor_population import TensorPopulation
 class PPOSettings(DeepSettings):
     """Settings of PPO."""
 
+    steps: int = Field(default=4_000_000, ge=1, description="customer-days to learn from")
+    envs: int = Field(default=1024, ge=1, description="customers served at a time")
     learner: Literal["auto", "tensors", "stable_baselines3"] = Field(
         default="auto", description="auto takes tensors, which is faster, wherever it can do what is asked"
     )
