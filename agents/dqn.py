@@ -10,19 +10,20 @@ from pydantic import Field
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.algorithms import BatchedDQN
-from agents.deep import DeepAgent, DeepSettings
+from agents.on_tensors import TensorAgent, TensorSettings
 from agents.policies import FactoredDQNPolicy
 from agents.rules import Actions, Mask, Observation
+from agents.tensor_dqn import TensorDQN
 from agents.vec_env import VecEnvAdapter
 
 
-class DQNSettings(DeepSettings):
+class DQNSettings(TensorSettings):
     """Settings of DQN."""
 
     learning_rate: float = Field(default=2e-3, gt=0, description="at the start; falls linearly to zero")
-    batch: int = Field(default=1024, ge=1)
+    batch: int = Field(default=256, ge=1)
     buffer: int = Field(default=1_000_000, ge=1, description="transitions remembered")
-    updates: int = Field(default=3, ge=1, description="gradient steps after every day of all customers")
+    updates: int = Field(default=6, ge=1, description="gradient steps after every day of all customers")
     stretch: int = Field(default=3, ge=1, description="days of rewards in a transition")
     warm_up: int = Field(default=40_000, ge=0, description="customer-days before the first update")
     target_every: int = Field(default=1, ge=1, description="days between updates of the target network")
@@ -33,13 +34,14 @@ class DQNSettings(DeepSettings):
     explore_silence: float = Field(default=0.8, ge=0, le=1, description="probability of silence when exploring")
 
 
-class DQNAgent(DeepAgent):
+class DQNAgent(TensorAgent):
     """Deep Q-learning (Mnih et al. 2015): dueling (Wang et al. 2016), double (van Hasselt et al. 2016), n-step.
 
     A message's advantage is over silence, and the value common to all actions is read from the hidden state alone.
     """
 
     Settings = DQNSettings
+    Learner = TensorDQN
 
     def act(self, seen: Observation, mask: Mask, rng: np.random.Generator) -> Actions:
         """The legal action of the largest advantage by the target network: an average, hence less noisy."""

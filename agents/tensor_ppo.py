@@ -92,7 +92,7 @@ class TensorPPO:
             "policy": self.policy.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "coins": self._coins.get_state(),
-            "seen": self._seen[-1].cpu(),
+            "seen": self._seen[-1].to("cpu", copy=True),  # a view would be written with all days of the rollout
         }
         return tensors, self._population.snapshot() | {"steps": np.array(self.steps)}
 
@@ -105,9 +105,21 @@ class TensorPPO:
         self._population.restore(arrays)
         self.policy.load_state_dict(tensors["policy"])
         self._optimizer.load_state_dict(tensors["optimizer"])
-        self._coins.set_state(tensors["coins"])
+        for name, values in self._optimizer.state[self._flat.values].items():
+            if name != "step" and values.shape != self._flat.values.shape:  # a step would write beyond its end
+                raise ValueError(f"{name}: {tuple(values.shape)}, expected {tuple(self._flat.values.shape)}")
+        if tensors["seen"].shape != self._seen[-1].shape:
+            raise ValueError(f"seen: {tuple(tensors['seen'].shape)}, expected {tuple(self._seen[-1].shape)}")
         self._seen[-1] = tensors["seen"].to(self._device)
+        self._toss(tensors["coins"], int(arrays["steps"]))
         self.steps = int(arrays["steps"])
+
+    def _toss(self, coins: Tensor, steps: int) -> None:
+        """Go on with the coins that were kept, or with others if they are of another kind of device."""
+        if coins.dtype == th.uint8 and len(coins) != len(self._coins.get_state()):
+            self._coins.manual_seed(self._coins.initial_seed() + steps)
+        else:
+            self._coins.set_state(coins)
 
     def _logits(self, seen: Tensor) -> tuple[list[Tensor], Tensor]:
         """What passed the actor's layers, and the logits (B, A)."""
@@ -165,7 +177,9 @@ class TensorPPO:
             later = surprise[day] + settings.gamma * settings.gae_lambda * self._going_on[day] * later
             advantages[day] = later
         targets = advantages + values[:-1]
-        self._metrics["train/explained_variance"] = 1.0 - advantages.var() / (targets.var() + 1e-8)
+        self._metrics["train/explained_variance"] = 1.0 - advantages.var(correction=0) / (
+            targets.var(correction=0) + 1e-8
+        )
         return targets, advantages if worth is None else advantages * worth ** (1.0 - settings.balance)
 
     def _update(self, targets: Tensor, advantages: Tensor, left: float) -> None:

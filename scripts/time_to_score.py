@@ -21,6 +21,7 @@ def time_to_score(
     customers: Annotated[int, typer.Option(help="Validation customers who judge.", min=2)] = 2048,
     threads: Annotated[int, typer.Option(help="Threads of PyTorch.", min=1)] = 1,
     out: Annotated[Path | None, typer.Option(help="Also write the figures here, as JSON.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Also write a page here, as Markdown, with a picture.")] = None,
 ) -> None:
     """Train PPO with the clock running, judge it twenty times with the clock stopped, and tell when it got where.
 
@@ -32,9 +33,11 @@ def time_to_score(
 
     from benchmarks.time_to_score import Judge, learn, marks, reached
     from blockenv.scenarios import get
+    from scripts import speed_measures, time_to_score_page
 
+    machine = speed_measures.machine()
     torch.set_num_threads(threads)
-    rows, found = [], list[dict[str, Any]]()
+    found: list[dict[str, Any]] = []
     with bar() as progress:
         task = progress.add_task("training", total=len(scenarios) * seeds * len(learners.split(",")) * steps)
         for name in scenarios:
@@ -54,8 +57,7 @@ def time_to_score(
                     )
                     progress.update(task, completed=before + steps)
                     last = moments[-1]
-                    to_cap = reached(moments, goal.cap)
-                    to_half = None if goal.half_of_line is None else reached(moments, goal.half_of_line)
+                    half = goal.half_of_line
                     found.append(
                         {
                             "scenario": world.name,
@@ -65,35 +67,23 @@ def time_to_score(
                             "threads": threads,
                             "steps_a_second": last.steps / last.seconds,
                             "marks": goal._asdict(),
-                            "seconds_to_cap": to_cap,
-                            "seconds_to_half_of_line": to_half,
+                            "seconds_to_cap": reached(moments, goal.cap),
+                            "seconds_to_half_of_line": None if half is None else reached(moments, half),
                             "moments": [each._asdict() for each in moments],
                         }
                     )
-                    rows.append(
-                        [
-                            world.name,
-                            learner,
-                            f"{last.steps / last.seconds / 1e3:.0f}",
-                            f"{goal.cap:+.1f}",
-                            _seconds(to_cap),
-                            "" if goal.half_of_line is None else f"{goal.half_of_line:+.1f}",
-                            _seconds(to_half),
-                            f"{last.over_silence:+.1f} ±{last.error:.1f}",
-                            f"{last.seconds:.1f}",
-                        ]
-                    )
-    names = ["scenario", "learner", "k steps/s", "cap", "reached, s", "half the line", "reached, s", "at the end", "s"]
-    console.print(table(f"PPO, {steps:,} customer-days, money over silence", names, rows))
+    names, cells = time_to_score_page.rows(found)
+    console.print(table(f"PPO, {steps:,} customer-days, money over silence", names, cells))
     if out is not None:
         from agents.agent import write_whole
 
         write_whole(out, json.dumps(found, indent=1).encode() + b"\n")
         say(f"{out}")
-
-
-def _seconds(found: float | None) -> str:
-    return "not" if found is None else f"{found:.1f}"
+    if page is not None:
+        picture = page.with_suffix(".png")
+        time_to_score_page.draw(found, picture)
+        page.write_text(time_to_score_page.page(found, machine, customers, picture.name), encoding="utf-8")
+        say(f"{page} and {picture}")
 
 
 if __name__ == "__main__":

@@ -273,6 +273,8 @@ def test_a_misspelt_setting_is_an_error_that_names_it(name: str) -> None:
         ("ppo", "critic_hidden", [8, -1]),
         ("ppo", "silence", 1.0),
         ("ppo", "gae_lambda", -0.1),
+        ("ppo", "learner", "abacus"),
+        ("dqn", "learner", "abacus"),
         ("ppo", "lags", [7, 0]),
         ("ppo_memory", "lags", []),
         ("dqn", "explore_to", 2.0),
@@ -391,44 +393,51 @@ def tastes() -> Scenario:
     return world(segments=tuple(segments), styles=(Style(name="warm"), Style(name="cool")), channel={"cost": 0.5})
 
 
+PPO: dict[str, Any] = {
+    "steps": 100_000,
+    "envs": 256,
+    "learning_rate": 3e-3,
+    "gamma": 0.99,
+    "gae_lambda": 0.9,
+    "rollout": 8,
+    "batch": 512,
+    "epochs": 4,
+    "entropy": 0.0,
+    "hidden": [16],
+    "critic_hidden": [16],
+    "device": "cpu",
+}
+DQN: dict[str, Any] = {
+    "steps": 50_000,
+    "envs": 256,
+    "learning_rate": 3e-3,
+    "gamma": 0.99,
+    "batch": 256,
+    "buffer": 25_000,
+    "warm_up": 2_000,
+    "updates": 4,
+    "target_every": 1,
+    "tau": 0.2,
+    "hidden": [16],
+    "critic_hidden": [64, 64],
+    "device": "cpu",
+}
 LEARNERS: dict[str, dict[str, Any]] = {
     "linucb": {"customers": 256, "days": 60},
     "lints": {"customers": 256, "days": 60},
     "cap": {"customers": 1024, "days": 240},
-    "ppo": {
-        "steps": 100_000,
-        "envs": 256,
-        "learning_rate": 3e-3,
-        "gamma": 0.99,
-        "gae_lambda": 0.9,
-        "rollout": 8,
-        "batch": 512,
-        "epochs": 4,
-        "entropy": 0.0,
-        "hidden": [16],
-        "critic_hidden": [16],
-        "device": "cpu",
-    },
-    "dqn": {
-        "steps": 50_000,
-        "envs": 256,
-        "learning_rate": 3e-3,
-        "gamma": 0.99,
-        "batch": 256,
-        "buffer": 25_000,
-        "warm_up": 2_000,
-        "updates": 4,
-        "target_every": 1,
-        "tau": 0.2,
-        "hidden": [16],
-        "critic_hidden": [64, 64],
-        "device": "cpu",
-    },
+    "ppo": PPO,
+    "ppo-stable_baselines3": PPO | {"learner": "stable_baselines3"},
+    "dqn": DQN,
+    "dqn-stable_baselines3": DQN | {"learner": "stable_baselines3"},
 }
 
 
-def learn(kind: Any, name: str, scenario: Scenario) -> Agent:
-    agent: Agent = kind(scenario, parsed(kind.Settings, known(name, LEARNERS[name]), name))
+def learn(label: str, scenario: Scenario, kind: Any = None, **changes: Any) -> Agent:
+    """An agent of `kind`, by default the one that the label begins with."""
+    name = label.split("-")[0]
+    kind = kind or agent_class(name)
+    agent: Agent = kind(scenario, parsed(kind.Settings, known(name, LEARNERS[label] | changes), name))
     agent.fit(0, Unwatched())
     return agent
 
@@ -450,21 +459,21 @@ def share_sent(agent: Agent, scenario: Scenario, days: int = 28) -> float:
 @pytest.mark.parametrize("name", LEARNERS)
 def test_where_messages_always_pay_everybody_hears_nearly_daily(name: str) -> None:
     scenario = generous()
-    agent = learn(agent_class(name), name, scenario)
+    agent = learn(name, scenario)
     assert share_sent(agent, scenario) > 0.9
     assert getattr(agent, "gap", 1) == 1
 
 
-@pytest.mark.parametrize("name", ["ppo", "dqn", "cap"])
+@pytest.mark.parametrize("name", ["ppo", "ppo-stable_baselines3", "dqn", "dqn-stable_baselines3", "cap"])
 def test_where_the_first_message_drives_customers_away_the_far_sighted_are_silent(name: str) -> None:
     scenario = touchy()
-    assert share_sent(learn(agent_class(name), name, scenario), scenario) < 0.05
+    assert share_sent(learn(name, scenario), scenario) < 0.05
 
 
 @pytest.mark.parametrize("name", ["linucb", "lints"])
 def test_where_the_first_message_drives_customers_away_the_myopic_send_it(name: str) -> None:
     scenario = touchy()
-    assert share_sent(learn(agent_class(name), name, scenario), scenario) > 0.5
+    assert share_sent(learn(name, scenario), scenario) > 0.5
 
 
 def right_styles(agent: Agent, scenario: Scenario) -> tuple[float, float]:
@@ -475,10 +484,10 @@ def right_styles(agent: Agent, scenario: Scenario) -> tuple[float, float]:
     return float(sent.mean()), float((actions - 1 == cohort.traits.segment)[sent].mean())
 
 
-@pytest.mark.parametrize("name", ["ppo", "linucb", "lints", "dqn"])
+@pytest.mark.parametrize("name", ["ppo", "ppo-stable_baselines3", "linucb", "lints", "dqn", "dqn-stable_baselines3"])
 def test_every_kind_of_customer_gets_the_style_it_likes(name: str) -> None:
     scenario = tastes()
-    sent, right = right_styles(learn(agent_class(name), name, scenario), scenario)
+    sent, right = right_styles(learn(name, scenario), scenario)
     assert sent > 0.8
     assert right > 0.9
 
@@ -491,20 +500,29 @@ class ContraryLinUCB(LinUCB):
 
 
 class ContraryPPO(PPOAgent):
-    """Takes profits for losses."""
+    """Takes profits for losses, where everybody counts the same: `balance` is 1."""
 
-    def _weigh(self, seen: Any) -> Any:
-        return -super()._weigh(seen)
+    def _worth(self, seen: Any) -> Any:
+        return -super()._worth(seen)
 
 
 class ContraryDQN(DQNAgent):
-    """Takes profits for losses."""
+    """Takes profits for losses, where everybody counts the same: `balance` is 1."""
 
-    def _weigh(self, seen: Any) -> Any:
-        return -super()._weigh(seen)
+    def _worth(self, seen: Any) -> Any:
+        return -super()._worth(seen)
 
 
-@pytest.mark.parametrize(("kind", "name"), [(ContraryLinUCB, "linucb"), (ContraryPPO, "ppo"), (ContraryDQN, "dqn")])
-def test_these_answers_tell_a_learner_with_the_wrong_sign_apart(kind: Any, name: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "name", "changes"),
+    [
+        (ContraryLinUCB, "linucb", {}),
+        (ContraryPPO, "ppo", {"balance": 1.0}),
+        (ContraryPPO, "ppo-stable_baselines3", {"balance": 1.0}),
+        (ContraryDQN, "dqn", {"balance": 1.0}),
+        (ContraryDQN, "dqn-stable_baselines3", {"balance": 1.0}),
+    ],
+)
+def test_these_answers_tell_a_learner_with_the_wrong_sign_apart(kind: Any, name: str, changes: dict[str, Any]) -> None:
     scenario = generous()
-    assert share_sent(learn(kind, name, scenario), scenario) < 0.5
+    assert share_sent(learn(name, scenario, kind, **changes), scenario) < 0.5

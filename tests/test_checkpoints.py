@@ -20,38 +20,36 @@ from blockenv import Scenario
 from blockenv.scenarios import get
 
 CUT = 768
+PPO: dict[str, Any] = {
+    "steps": 1536,
+    "envs": 16,
+    "rollout": 8,
+    "batch": 64,
+    "hidden": [8],
+    "critic_hidden": [8],
+    "device": "cpu",
+}
+DQN: dict[str, Any] = {
+    "steps": 1536,
+    "envs": 16,
+    "batch": 32,
+    "buffer": 640,
+    "warm_up": 128,
+    "hidden": [8],
+    "stretch": 5,
+    "device": "cpu",
+}
+BY_BASELINES = {"learner": "stable_baselines3"}
+# By what an agent is called, and by what learns where that is not its own choice.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "ppo": {
-        "steps": 1536,
-        "envs": 16,
-        "rollout": 8,
-        "batch": 64,
-        "hidden": [8],
-        "critic_hidden": [8],
-        "device": "cpu",
-    },
-    "ppo_memory": {
-        "steps": 1536,
-        "envs": 16,
-        "rollout": 8,
-        "batch": 64,
-        "hidden": [8],
-        "critic_hidden": [8],
-        "lags": [2, 30],
-        "device": "cpu",
-    },
-    "dqn": {
-        "steps": 1536,
-        "envs": 16,
-        "batch": 32,
-        "buffer": 640,
-        "warm_up": 128,
-        "hidden": [8],
-        "stretch": 5,
-        "device": "cpu",
-    },
+    "ppo": PPO,
+    "ppo-stable_baselines3": PPO | BY_BASELINES,
+    "ppo_memory": PPO | {"lags": [2, 30]},
+    "dqn": DQN,
+    "dqn-stable_baselines3": DQN | BY_BASELINES,
 }
 NAMES = tuple(SETTINGS)
+TENSORS = {"ppo": ("policy", "optimizer", "coins", "seen"), "dqn": ("policy", "optimizer", "coins")}  # what they keep
 
 
 class PowerCutError(Exception):
@@ -83,9 +81,8 @@ def short_lives() -> Scenario:
 
 
 def make(name: str, world: Scenario | None = None, **changes: Any) -> Any:
-    kind = agent_class(name)
-    values = {key: value for key, value in SETTINGS[name].items() if key in kind.Settings.model_fields}
-    return kind(world or short_lives(), parsed(kind.Settings, values | changes, name))
+    kind = agent_class(name.split("-")[0])
+    return kind(world or short_lives(), parsed(kind.Settings, SETTINGS[name] | changes, name))
 
 
 @functools.cache
@@ -123,8 +120,7 @@ def assert_same_weights(found: dict[str, th.Tensor], expected: dict[str, th.Tens
 @pytest.mark.parametrize("name", NAMES)
 def test_a_resumed_run_ends_with_the_very_same_weights(name: str, kept: dict[str, Path]) -> None:
     weights, told = uninterrupted(name)
-    state = json.loads((kept[name] / "state.json").read_text())
-    steps = state["counters"]["num_timesteps"]
+    steps = checkpoints.steps(kept[name])
     assert CUT <= steps < SETTINGS[name]["steps"]
     random.seed(99)
     np.random.seed(99)  # noqa: NPY002 - whatever the new process did with the global generators
@@ -159,7 +155,7 @@ class Gpus:
 def test_without_a_gpu_a_checkpoint_has_no_generators_of_one(kept: dict[str, Path]) -> None:
     if th.cuda.is_available():
         pytest.skip("there is a GPU")
-    assert th.load(kept["ppo"] / "model.pt", weights_only=True)["cuda_generators"] == []
+    assert th.load(kept["ppo_memory"] / "model.pt", weights_only=True)["cuda_generators"] == []
 
 
 @pytest.mark.parametrize("there", [1, 2, 3])
@@ -170,31 +166,30 @@ def test_generators_of_gpus_are_kept_and_given_back(
     folder = tmp_path / "checkpoint"
     with monkeypatch.context() as patch:
         Gpus(2).put_into(patch)
-        agent = make("ppo")
+        agent = make("ppo_memory")
         with pytest.raises(PowerCutError):
             agent.fit(7, Watch(agent, folder, fatal=True))
     kept = th.load(folder / "model.pt", weights_only=True)["cuda_generators"]
-    assert [state.unique().tolist() for state in kept] == [[0], [1]]
+    assert [set(state.tolist()) for state in kept] == [{0}, {1}]
     with monkeypatch.context() as patch:
         gpus = Gpus(there)
         gpus.states = [state + 100 for state in gpus.states]
         gpus.put_into(patch)
-        agent = make("ppo", steps=CUT)
+        agent = make("ppo_memory", steps=CUT)
         agent.resume(folder)
         agent.fit(7, Watch())
-    expected = [[0], [1], [102]][:there]
-    assert [state.unique().tolist() for state in gpus.states] == expected
+    assert [set(state.tolist()) for state in gpus.states] == [{0}, {1}, {102}][:there]
 
 
 def test_a_checkpoint_from_before_gpus_had_generators_in_it_is_read(copied: dict[str, Path]) -> None:
-    path = copied["ppo"] / "model.pt"
+    path = copied["ppo_memory"] / "model.pt"
     tensors = th.load(path, weights_only=True)
     del tensors["cuda_generators"]
     th.save(tensors, path)
-    agent = make("ppo")
-    agent.resume(copied["ppo"])
+    agent = make("ppo_memory")
+    agent.resume(copied["ppo_memory"])
     agent.fit(7, Watch())
-    assert_same_weights(agent.policy.state_dict(), uninterrupted("ppo")[0])
+    assert_same_weights(agent.policy.state_dict(), uninterrupted("ppo_memory")[0])
 
 
 @pytest.mark.skipif(not th.cuda.is_available(), reason="needs a GPU")
@@ -243,21 +238,26 @@ def test_another_seed_ends_with_other_weights(name: str) -> None:
 
 def test_customers_have_been_replaced_before_the_cut(kept: dict[str, Path]) -> None:
     """Otherwise the tests above would not notice a clock or a weight that stays behind."""
-    for folder in kept.values():
+    for name, folder in kept.items():
+        prefix = "" if name in TENSORS else "env."
         with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-            assert (arrays["env.customer"] >= 16).sum() > 12
-            assert len(np.unique(arrays["env.log.day"])) > 3
+            assert (arrays[f"{prefix}customer"] >= 16).sum() > 12
+            assert len(np.unique(arrays[f"{prefix}log.day"])) > 3
 
 
 def test_the_buffer_has_been_overwritten_before_the_cut(kept: dict[str, Path]) -> None:
-    with np.load(kept["dqn"] / "arrays.npz", allow_pickle=False) as arrays:
+    with np.load(kept["dqn-stable_baselines3"] / "arrays.npz", allow_pickle=False) as arrays:
         position, full = arrays["buffer.position"]
     assert full == 1
     assert position > 0
+    with np.load(kept["dqn"] / "arrays.npz", allow_pickle=False) as arrays:
+        days, _, slots, _ = arrays["stretches.clock"]
+    assert days > slots
 
 
-def test_checkpoints_are_made_during_learning_only(tmp_path: Path) -> None:
-    agent = make("ppo")
+@pytest.mark.parametrize("name", ["ppo", "ppo_memory"])
+def test_checkpoints_are_made_during_learning_only(name: str, tmp_path: Path) -> None:
+    agent = make(name)
     with pytest.raises(AgentError, match="nothing is being learned"):
         agent.checkpoint(tmp_path / "checkpoint")
     agent.fit(0, Watch())
@@ -280,6 +280,8 @@ def test_a_damaged_checkpoint_is_an_error_that_names_it(
         path.write_bytes(contents[damage])
     with pytest.raises(AgentError, match="checkpoint"):
         make(name).resume(copied[name])
+    with pytest.raises(AgentError, match="checkpoint"):
+        checkpoints.steps(copied[name])
 
 
 def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
@@ -294,21 +296,48 @@ def test_other_tensors_than_expected(name: str, wrong: Any, copied: dict[str, Pa
     assert_does_not_fit(make(name), copied[name])
 
 
+@pytest.mark.parametrize(("name", "part"), [(name, part) for name, parts in TENSORS.items() for part in parts])
+@pytest.mark.parametrize("wrong", [None, 3, {}, [th.zeros(2)]], ids=["missing", "number", "record", "list"])
+def test_a_tensor_that_is_missing_or_something_else(name: str, part: str, wrong: Any, copied: dict[str, Path]) -> None:
+    path = copied[name] / "model.pt"
+    tensors = th.load(path, weights_only=True)
+    del tensors[part]
+    th.save(tensors | ({} if wrong is None else {part: wrong}), path)
+    assert_does_not_fit(make(name), copied[name])
+
+
+@pytest.mark.parametrize("wrong", [[], {}, {"counters": [1]}, {"counters": {"num_timesteps": "many"}}])
+@pytest.mark.parametrize("name", NAMES)
+def test_records_that_do_not_tell_the_steps(name: str, wrong: Any, copied: dict[str, Path]) -> None:
+    (copied[name] / "state.json").write_text(json.dumps(wrong))
+    with pytest.raises(AgentError, match="checkpoint does not fit"):
+        checkpoints.steps(copied[name])
+
+
 @pytest.mark.parametrize("wrong", [[], {}, {"counters": [1]}, {"counters": {}, "numpy": [1], "random": [3, [1], None]}])
 def test_other_records_than_expected(wrong: Any, copied: dict[str, Path]) -> None:
-    (copied["dqn"] / "state.json").write_text(json.dumps(wrong))
-    assert_does_not_fit(make("dqn"), copied["dqn"])
+    name = "dqn-stable_baselines3"
+    (copied[name] / "state.json").write_text(json.dumps(wrong))
+    assert_does_not_fit(make(name), copied[name])
 
 
-@pytest.mark.parametrize(
-    "array", ["env.customer", "env.limit", "adapter.weights", "last_obs", "starts", "global_keys", "env.state.bond"]
-)
-def test_arrays_that_are_missing(array: str, copied: dict[str, Path]) -> None:
-    path = copied["ppo"] / "arrays.npz"
+ARRAYS = {
+    "ppo": ("customer", "seed", "limit", "steps", "traits.hints", "state.bond", "log.day"),
+    "ppo-stable_baselines3": ("env.customer", "env.limit", "adapter.weights", "last_obs", "starts", "global_keys"),
+    "ppo_memory": ("env.customer", "env.limit", "env.state.bond", "adapter.weights", "last_obs", "starts"),
+    "dqn": ("customer", "limit", "steps", "stretches.clock", "stretches.seen", "stretches.after", "stretches.final"),
+    "dqn-stable_baselines3": ("env.customer", "buffer.position", "buffer.rewards", "last_obs"),
+}
+
+
+@pytest.mark.parametrize(("name", "array"), [(name, each) for name, arrays in ARRAYS.items() for each in arrays])
+def test_arrays_that_are_missing(name: str, array: str, copied: dict[str, Path]) -> None:
+    path = copied[name] / "arrays.npz"
     with np.load(path, allow_pickle=False) as file:
-        arrays = {name: values for name, values in file.items() if name != array}
-    np.savez(path, **arrays)  # type: ignore[arg-type]
-    assert_does_not_fit(make("ppo"), copied["ppo"])
+        arrays = dict(file)
+    del arrays[array]
+    np.savez(path, **arrays)
+    assert_does_not_fit(make(name), copied[name])
 
 
 def assert_does_not_fit(agent: Any, folder: Path) -> None:
@@ -322,7 +351,8 @@ def test_a_checkpoint_of_other_settings_or_of_another_scenario(name: str, kept: 
     assert_does_not_fit(make(name, hidden=[9]), kept[name])
     assert_does_not_fit(make(name, envs=8), kept[name])
     assert_does_not_fit(make(name, get("Frequency-v0")), kept[name])
-    assert_does_not_fit(make(name), kept["dqn" if name == "ppo" else "ppo"])
+    for other in (each for each in NAMES if each != name):
+        assert_does_not_fit(make(name), kept[other])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -348,23 +378,24 @@ def test_a_process_that_died_before_the_old_one_was_removed(copied: dict[str, Pa
     make("dqn").resume(folder)
 
 
+@pytest.mark.parametrize("name", ["ppo", "ppo_memory"])
 def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one_whole(
-    copied: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    name: str, copied: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = copied["ppo"]
+    folder = copied[name]
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def full(*args: Any, **kwargs: Any) -> None:
         raise OSError("No space left on device")
 
-    agent = make("ppo")
+    agent = make(name)
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints.np, "savez", full)
+        patch.setattr(np, "savez", full)
         with pytest.raises(OSError, match="No space left"):
             agent.fit(7, Watch(agent, folder))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"]
-    make("ppo").resume(folder)
+    make(name).resume(folder)
 
 
 class Intruder:
@@ -394,10 +425,11 @@ def test_a_pickle_in_place_of_weights_does_not_run(kind: str, copied: dict[str, 
         th.load(io.BytesIO(content), weights_only=False)
     assert trace.exists(), "it would do harm if it were trusted"
     trace.unlink()
-    (copied["dqn"] / "model.pt").write_bytes(content)
-    with pytest.raises(AgentError, match=r"model\.pt"):
-        make("dqn").resume(copied["dqn"])
-    agent = make("dqn")
+    for name in ("ppo", "dqn"):
+        (copied[name] / "model.pt").write_bytes(content)
+        with pytest.raises(AgentError, match=r"model\.pt"):
+            make(name).resume(copied[name])
+    agent = make("ppo")
     agent.fit(7, Watch())
     agent.save(tmp_path / "policy")
     (tmp_path / "policy" / "policy.pt").write_bytes(content)
@@ -406,16 +438,18 @@ def test_a_pickle_in_place_of_weights_does_not_run(kind: str, copied: dict[str, 
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("array", ["last_obs", "unheard_of"])
-def test_a_pickle_among_the_arrays_does_not_run(array: str, copied: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "array"), [("ppo", "steps"), ("ppo_memory", "last_obs"), ("ppo", "unheard_of"), ("dqn", "unheard_of")]
+)
+def test_a_pickle_among_the_arrays_does_not_run(name: str, array: str, copied: dict[str, Path], tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    path = copied["ppo"] / "arrays.npz"
+    path = copied[name] / "arrays.npz"
     with np.load(path, allow_pickle=False) as file:
         arrays = dict(file)
     arrays[array] = np.array([Intruder(trace)], dtype=object)
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    np.savez(path, **arrays)
     with pytest.raises(AgentError, match="cannot be read as a checkpoint"):
-        make("ppo").resume(copied["ppo"])
+        make(name).resume(copied[name])
     assert not trace.exists()
 
 

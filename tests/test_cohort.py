@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from blockenv import SCENARIOS, observation
 from blockenv.cohort import GENERATION, Cohort
+from blockenv.compiled import choice
+from tests.test_compiled import needs_compiler, same_rounding
 
 CUSTOMER, DAYS = 7777, 90
 
@@ -99,6 +101,23 @@ def test_a_life_does_not_depend_on_what_was_played_before(alone: list[Any]) -> N
     assert not np.array_equal(cohort.state.fatigue, np.zeros(100))
     cohort.restart(np.ones(100, bool), np.full(100, SEED, np.uint64), np.arange(7700, 7800))
     np.testing.assert_equal(biography(cohort, CUSTOMER), alone)
+
+
+@needs_compiler
+@same_rounding
+def test_where_many_days_are_expected_compiled_functions_live_them_from_the_first(
+    alone: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "_ready", {})
+    patient, hurried = (serving("Omnichannel-v0", SEED, [CUSTOMER, 3]) for _ in range(2))
+    refusing = Cohort(hurried.scenario, np.array([SEED], np.uint64), np.array([CUSTOMER]), compiled_code=False)
+    for each in (hurried, refusing):
+        each.expect_many_days()
+    for each in (patient, refusing):
+        each.step(schedule(each))
+        assert each._tied_now() is None
+    np.testing.assert_equal(biography(hurried, CUSTOMER), alone)
+    assert hurried._tied_now() is not None
 
 
 def test_a_life_does_not_depend_on_the_process(alone: list[Any]) -> None:

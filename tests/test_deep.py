@@ -22,7 +22,16 @@ from blockenv import Scenario, history, observation
 from blockenv.cohort import Cohort
 from blockenv.envs import PopulationEnv
 from blockenv.scenarios import get
-from tests.tiny_agents import tiny
+from tests.tiny_agents import known, tiny
+
+BY_BASELINES = {"learner": "stable_baselines3"}
+PPO_LEARNERS = pytest.mark.parametrize("learner", ["tensors", "stable_baselines3"])
+# Agents by name, as they learn by themselves and as stable-baselines3 does.
+LEARNERS = pytest.mark.parametrize(
+    ("name", "given"),
+    [(name, given) for name in ("ppo", "dqn") for given in ({}, BY_BASELINES)],
+    ids=["ppo", "ppo-stable_baselines3", "dqn", "dqn-stable_baselines3"],
+)
 
 
 def make(name: str, world: str | Scenario = "Style-v0", **changes: Any) -> Any:
@@ -178,9 +187,9 @@ def test_a_stored_done_is_the_probability_of_leaving(monkeypatch: pytest.MonkeyP
     assert ((sample.dones > 0) & (sample.dones < 1)).all()
 
 
-@pytest.mark.parametrize("interactions", [False, True])
-def test_the_critic_sees_what_is_hidden_and_the_actor_does_not(interactions: bool) -> None:
-    agent = make("ppo", interactions=interactions)
+@pytest.mark.parametrize("given", [{}, BY_BASELINES, {"interactions": True}], ids=["plain", "sb3", "interactions"])
+def test_the_critic_sees_what_is_hidden_and_the_actor_does_not(given: dict[str, Any]) -> None:
+    agent = make("ppo", **given)
     agent.fit(3, Unwatched())
     informed = agent.scenario.model_copy(update={"observe": "full"})
     cohort = Cohort(informed, np.full(300, 11, np.uint64), np.arange(300))
@@ -195,6 +204,7 @@ def test_the_critic_sees_what_is_hidden_and_the_actor_does_not(interactions: boo
     # Nor can learning open a way: no gradient reaches the hidden columns, and no weight of the actor is as wide.
     changed.requires_grad_(True)
     policy.get_distribution(changed).logits.sum().backward()
+    assert changed.grad is not None
     assert (changed.grad[:, agent.width :] == 0).all()
     assert policy.mlp_extractor.policy_net[0].in_features == agent.width
     assert policy.mlp_extractor.value_net[0].in_features == seen.shape[1] - agent.columns["hints"].start
@@ -204,8 +214,9 @@ def test_the_critic_sees_what_is_hidden_and_the_actor_does_not(interactions: boo
     )
 
 
-def test_an_uninformed_critic_sees_the_log_alone() -> None:
-    agent = make("ppo", informed_critic=False)
+@PPO_LEARNERS
+def test_an_uninformed_critic_sees_the_log_alone(learner: str) -> None:
+    agent = make("ppo", informed_critic=False, learner=learner)
     agent.fit(3, Unwatched())
     assert agent.policy.mlp_extractor.value_net[0].in_features == agent.width
 
@@ -220,9 +231,20 @@ def test_weights_and_emphasis_are_positive_and_cancel_without_balance() -> None:
     np.testing.assert_allclose(make("ppo", balance=1.0)._emphasis(seen), 1.0)
 
 
+def test_worth_is_the_same_of_arrays_and_of_tensors() -> None:
+    agent = make("ppo")
+    informed = agent.scenario.model_copy(update={"observe": "full"})
+    seen = Cohort(informed, np.full(300, 11, np.uint64), np.arange(300)).observe()
+    of_tensors = agent._worth(th.as_tensor(seen))
+    assert isinstance(of_tensors, th.Tensor)
+    assert of_tensors.std() > 0.1
+    np.testing.assert_allclose(of_tensors.numpy(), agent._worth(seen), rtol=1e-5)
+
+
+@PPO_LEARNERS
 @pytest.mark.parametrize("silence", [0.2, 0.9])
-def test_before_learning_a_sender_is_silent_as_often_as_it_is_told(silence: float) -> None:
-    agent = make("ppo", silence=silence, learning_rate=1e-12)
+def test_before_learning_a_sender_is_silent_as_often_as_it_is_told(silence: float, learner: str) -> None:
+    agent = make("ppo", silence=silence, learning_rate=1e-12, learner=learner)
     agent.fit(0, Unwatched())
     seen, mask = Cohort(get("Style-v0"), np.full(8000, 1, np.uint64), np.arange(8000)), np.ones((8000, 7), bool)
     actions = agent.act(seen.observe(), mask, np.random.default_rng(0))
@@ -236,7 +258,8 @@ def test_drawn_actions_have_the_policy_s_probabilities() -> None:
     row = int(np.flatnonzero(mask.all(axis=1))[0])
     many = np.repeat(seen[row : row + 1], 40_000, axis=0)
     with th.no_grad():
-        probability = th.softmax(agent.policy.get_distribution(th.as_tensor(seen[row : row + 1])).logits, 1).numpy()[0]
+        logits: th.Tensor = agent.policy.get_distribution(th.as_tensor(seen[row : row + 1])).logits
+    probability = th.softmax(logits, 1).numpy()[0]
     found = np.bincount(agent.act(many, np.repeat(mask[row : row + 1], 40_000, axis=0), np.random.default_rng(2)))
     error = np.sqrt(probability * (1 - probability) / 40_000)
     assert (np.abs(np.pad(found, (0, 7 - len(found))) / 40_000 - probability) < 4 * error + 1e-4).all()
@@ -262,8 +285,10 @@ def test_dqn_takes_the_legal_action_of_the_largest_value() -> None:
     assert not mask.all()
 
 
-@pytest.mark.parametrize("name", ["ppo", "dqn"])
-def test_training_customers_are_those_of_the_seed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@LEARNERS
+def test_training_customers_are_those_of_the_seed(
+    name: str, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seeds: set[int] = set()
     draw = Cohort.__init__
 
@@ -272,7 +297,7 @@ def test_training_customers_are_those_of_the_seed(name: str, monkeypatch: pytest
         draw(self, scenario, seed, *rest, **further)
 
     monkeypatch.setattr(Cohort, "__init__", noting)
-    make(name, steps=64).fit(9, Unwatched())
+    make(name, steps=64, **given).fit(9, Unwatched())
     assert seeds == {training_seed(9)}
 
 
@@ -289,9 +314,9 @@ class Watch:
             self.agent.export(self.path)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("ppo", BatchedPPO), ("dqn", BatchedDQN)])
-def test_a_model_in_the_making_can_be_exported_and_watched(name: str, kind: Any, tmp_path: Path) -> None:
-    agent = make(name)
+@LEARNERS
+def test_a_model_in_the_making_can_be_exported_and_watched(name: str, given: dict[str, Any], tmp_path: Path) -> None:
+    agent, kind = make(name, **given), BatchedPPO if name == "ppo" else BatchedDQN
     with pytest.raises(AgentError, match="export: nothing is being learned"):
         agent.export(tmp_path / "model.zip")
     watch = Watch(agent, tmp_path / "model.zip")
@@ -303,24 +328,26 @@ def test_a_model_in_the_making_can_be_exported_and_watched(name: str, kind: Any,
     assert all(0 <= each["clv/reachable_channels"] <= 2 for each in metrics)
     model = kind.load(tmp_path / "model.zip", device="cpu")
     seen, _ = mornings("Style-v0")
-    wide = np.zeros((len(seen), model.observation_space.shape[0]), np.float32)
+    wide = np.zeros((len(seen), *(model.observation_space.shape or ())), np.float32)
     wide[:, : seen.shape[1]] = seen
     actions, _ = model.predict(wide, deterministic=True)
     assert actions.shape == (400,)
 
 
-@pytest.mark.parametrize("name", ["ppo", "dqn"])
-def test_a_single_customer_at_a_time_is_enough(name: str) -> None:
-    agent = make(name, envs=1, steps=40, rollout=4) if name == "ppo" else make(name, envs=1, steps=40, warm_up=8)
+@LEARNERS
+def test_a_single_customer_at_a_time_is_enough(name: str, given: dict[str, Any]) -> None:
+    agent = make(name, **given, **known(name, {"envs": 1, "steps": 40, "rollout": 4, "warm_up": 8}))
     agent.fit(0, Unwatched())
     seen, mask = mornings("Style-v0")
     assert agent.act(seen, mask, np.random.default_rng(0)).shape == (400,)
 
 
-@pytest.mark.parametrize("name", ["ppo", "dqn"])
+@LEARNERS
 @pytest.mark.parametrize("changes", [{"factored": False}, {"interactions": True}, {"hidden": [8, 6]}])
-def test_other_networks_learn_and_are_kept(name: str, changes: dict[str, Any], tmp_path: Path) -> None:
-    agent = make(name, **changes)
+def test_other_networks_learn_and_are_kept(
+    name: str, given: dict[str, Any], changes: dict[str, Any], tmp_path: Path
+) -> None:
+    agent = make(name, **given, **changes)
     agent.fit(0, Unwatched())
     agent.save(tmp_path)
     loaded = type(agent).load(tmp_path, agent.scenario)
@@ -329,9 +356,11 @@ def test_other_networks_learn_and_are_kept(name: str, changes: dict[str, Any], t
     np.testing.assert_array_equal(loaded.act(seen, mask, np.random.default_rng(0)), expected)
 
 
-@pytest.mark.parametrize("name", ["ppo", "dqn"])
-def test_the_message_is_chosen_by_what_is_seen_and_the_customer_valued_by_what_is_hidden(name: str) -> None:
-    agent = make(name)
+@LEARNERS
+def test_the_message_is_chosen_by_what_is_seen_and_the_customer_valued_by_what_is_hidden(
+    name: str, given: dict[str, Any]
+) -> None:
+    agent = make(name, **given)
     agent.fit(0, Unwatched())
     full = get("Style-v0").model_copy(update={"observe": "full"})
     cohort = Cohort(full, np.full(50, 3, np.uint64), np.arange(50))

@@ -60,15 +60,16 @@ def test_marks_are_those_of_the_cap_and_of_the_line() -> None:
 
 
 def test_the_command_tells_and_writes(tmp_path: Path) -> None:
-    out = tmp_path / "found.json"
-    result = CliRunner().invoke(
-        script.app, ["Frequency-v0", "--steps", "16384", "--customers", "32", "--out", str(out)]
-    )
+    out, page = tmp_path / "found.json", tmp_path / "page.md"
+    options = ["--steps", "16384", "--customers", "32", "--out", str(out), "--page", str(page)]
+    result = CliRunner().invoke(script.app, ["Frequency-v0", *options])
     assert result.exit_code == 0, result.output
     found = json.loads(out.read_text())
     assert [each["learner"] for each in found] == ["tensors", "stable_baselines3"]
     assert all(each["steps_a_second"] > 0 and each["digest"] == WORLD.digest for each in found)
     assert "half the line" in result.output
+    assert f"| Frequency-v0 | tensors | {found[0]['steps_a_second'] / 1e3:.0f} |" in page.read_text()
+    assert page.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_learner_that_is_none_is_refused() -> None:

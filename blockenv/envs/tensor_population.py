@@ -139,7 +139,11 @@ class TensorPopulation:
             KeyError, ValueError: an array is missing or of another shape.
         """
         self.cohort.restore(arrays)
-        self._limit = torch.from_numpy(arrays["limit"].copy()).to(self.device)
+        limit = torch.from_numpy(arrays["limit"].copy())
+        if limit.shape != self._limit.shape or limit.dtype != self._limit.dtype:
+            found, expected = (f"{each.dtype}{tuple(each.shape)}" for each in (limit, self._limit))
+            raise ValueError(f"limit: {found}, expected {expected}")
+        self._limit = limit.to(self.device)
 
     def action_masks(self) -> Tensor:
         """(N, A) bool, True where the action is legal today."""
