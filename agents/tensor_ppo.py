@@ -8,31 +8,23 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch as th
 from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.agent import Metrics
-from agents.gradients import FlatParameters, backward, forward, surrogate
+from agents.gradients import backward, forward, surrogate
 from agents.networks import draw_rows
 from agents.policies import FactoredActorCriticPolicy
+from agents.tensor_learning import TensorLearning, same_shape
 from blockenv.envs.tensor_population import TensorPopulation, TensorStep
 
 if TYPE_CHECKING:
     from agents.ppo import PPOSettings
 
-_GRADIENT_NORM = 0.5  # the longest gradient, as in stable-baselines3
-_WATCHED = ("sent", "blocked", "expected_reward", "cost", "ordered")  # fields of an outcome
 
-
-class TensorPPO:
-    """A learner that owns its population and changes the policy it is given.
-
-    Attributes:
-        policy: whose weights are learned.
-        steps: customer-days lived so far.
-    """
+class TensorPPO(TensorLearning):
+    """Proximal policy optimisation (Schulman et al. 2017)."""
 
     def __init__(
         self,
@@ -42,33 +34,25 @@ class TensorPPO:
         worth: Callable[[Tensor], Tensor] | None,
         seed: int,
     ) -> None:
-        """Begin with new customers.
+        """Begin with new customers; see `TensorLearning`.
 
         Args:
             policy: a factored actor and critic without interactions.
-            population: on the policy's device, with expected or realised rewards.
+            population: on the policy's device.
             settings: of PPO.
-            worth: of customers against the typical one, (B,) from what is seen of them (B, D): rewards are judged
-                against it, and advantages count by it to the power 1 - `settings.balance`. None: all are alike.
+            worth: rewards are judged against it, and advantages count by it to the power 1 - `settings.balance`.
             seed: of the customers, and of the coins of the policy.
         """
-        self.policy, self.steps = policy, 0
+        super().__init__(policy, policy, population, settings, worth, seed, longest=0.5, epsilon=1e-5)
         network: Any = policy
-        self._population, self._settings, self._worth = population, settings, worth
-        self._device = population.device
         parts, self._head = network.mlp_extractor, network.action_net
         self._for_actor, self._for_critic = parts.actor_columns, parts.critic_columns
-        self._flat = FlatParameters(policy)
         self._actor = self._flat.layers([*parts.policy_net, self._head.scores])
         self._critic = self._flat.layers([*parts.value_net, network.value_net])
         self._spread = self._head.expand.t().contiguous() if self._head.factored else None
-        self._optimizer = th.optim.Adam([self._flat.values], lr=settings.learning_rate, eps=1e-5, fused=True)
-        self._coins = th.Generator(self._device)
-        self._coins.manual_seed(seed)
-        first = population.reset(seed)
         days, rows = settings.rollout, population.num_envs
-        self._seen = th.empty(days + 1, rows, first.shape[1], device=self._device)
-        self._seen[-1] = first
+        self._seen = th.empty(days + 1, rows, self._first.shape[1], device=self._device)
+        self._seen[-1] = self._first
         self._action = th.empty(days, rows, 1, dtype=th.int64, device=self._device)
         self._log_probability, self._reward, self._leaving, self._going_on = (
             th.empty(days, rows, 1, device=self._device) for _ in range(4)
@@ -88,38 +72,15 @@ class TensorPPO:
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Tensors and arrays with which `restore` goes on as if nothing had happened."""
-        tensors = {
-            "policy": self.policy.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "coins": self._coins.get_state(),
-            "seen": self._seen[-1].to("cpu", copy=True),  # a view would be written with all days of the rollout
-        }
-        return tensors, self._population.snapshot() | {"steps": np.array(self.steps)}
+        tensors, arrays = super().state()
+        # A view would be written with all days of the rollout.
+        return tensors | {"seen": self._seen[-1].to("cpu", copy=True)}, arrays
 
     def restore(self, tensors: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-        """Go on from a `state`.
-
-        Raises:
-            KeyError, ValueError, RuntimeError: something is missing or of another shape.
-        """
-        self._population.restore(arrays)
-        self.policy.load_state_dict(tensors["policy"])
-        self._optimizer.load_state_dict(tensors["optimizer"])
-        for name, values in self._optimizer.state[self._flat.values].items():
-            if name != "step" and values.shape != self._flat.values.shape:  # a step would write beyond its end
-                raise ValueError(f"{name}: {tuple(values.shape)}, expected {tuple(self._flat.values.shape)}")
-        if tensors["seen"].shape != self._seen[-1].shape:
-            raise ValueError(f"seen: {tuple(tensors['seen'].shape)}, expected {tuple(self._seen[-1].shape)}")
+        """Go on from a `state`; see `TensorLearning.restore`."""
+        super().restore(tensors, arrays)
+        same_shape("seen", tensors["seen"], self._seen[-1])
         self._seen[-1] = tensors["seen"].to(self._device)
-        self._toss(tensors["coins"], int(arrays["steps"]))
-        self.steps = int(arrays["steps"])
-
-    def _toss(self, coins: Tensor, steps: int) -> None:
-        """Go on with the coins that were kept, or with others if they are of another kind of device."""
-        if coins.dtype == th.uint8 and len(coins) != len(self._coins.get_state()):
-            self._coins.manual_seed(self._coins.initial_seed() + steps)
-        else:
-            self._coins.set_state(coins)
 
     def _logits(self, seen: Tensor) -> tuple[list[Tensor], Tensor]:
         """What passed the actor's layers, and the logits (B, A)."""
@@ -136,7 +97,6 @@ class TensorPPO:
         self._seen[0] = self._seen[-1]
         self._going_on.fill_(1.0)
         self._ended: list[tuple[int, TensorStep]] = []
-        sums = {name: th.zeros((), device=self._device) for name in _WATCHED}
         for day in range(self._settings.rollout):
             probability = th.softmax(self._logits(self._seen[day])[1], 1)
             uniform = th.rand(len(probability), generator=self._coins, device=self._device)
@@ -150,9 +110,8 @@ class TensorPPO:
             if len(step.final_rows):
                 self._going_on[day, step.final_rows] = 0.0
                 self._ended.append((day, step))
-            for name in _WATCHED:
-                sums[name] = sums[name] + getattr(step.outcome, name).sum()
-        self._tell(sums)
+            self._watch(step.outcome)
+        self._metrics |= self._told(self._seen[-1])
 
     def _judge(self) -> tuple[Tensor, Tensor]:
         """Targets of the critic and advantages of the actions, (days, rows, 1) each.
@@ -185,8 +144,7 @@ class TensorPPO:
     def _update(self, targets: Tensor, advantages: Tensor, left: float) -> None:
         """Take `settings.epochs` passes over the rollout, whose neighbours in a minibatch are other customers."""
         settings = self._settings
-        for group in self._optimizer.param_groups:
-            group["lr"] = settings.learning_rate * left
+        self._slow_down(left)
         seen = self._seen[:-1].flatten(0, 1)
         rollout = [each.flatten(0, 1) for each in (self._action, self._log_probability, advantages, targets)]
         count = max(1, round(len(seen) / settings.batch))
@@ -217,25 +175,9 @@ class TensorPPO:
         valued = forward(self._critic, seen[:, self._for_critic])
         error = valued[-1] - target
         backward(self._critic, valued, error * (2.0 * settings.value_weight / len(error)))
-        gradients = self._flat.gradients
-        gradients.mul_((_GRADIENT_NORM / (th.linalg.vector_norm(gradients) + 1e-6)).clamp_(max=1.0))
-        self._optimizer.step()
+        self._step()
         self._metrics |= {
             "train/approx_kl": found.divergence,
             "train/entropy": found.entropy,
             "train/value_loss": error.square().mean(),
-        }
-
-    def _tell(self, sums: dict[str, Tensor]) -> None:
-        """What became of the customers since the last update, for whoever watches."""
-        days = self._reward.numel()
-        features = self._population.features
-        reachable = features["true_reachable" if "true_reachable" in features else "reachable"]
-        self._metrics |= {
-            "clv/expected_reward_a_day": sums["expected_reward"] / days,
-            "clv/messages_a_week": 7.0 * sums["sent"] / days,
-            "clv/blocks_per_1000_messages": 1e3 * sums["blocked"] / sums["sent"].clamp(min=1),
-            "clv/reachable_channels": self._seen[-1][:, reachable].sum(1).mean(),
-            "clv/orders_a_year": 364.0 * sums["ordered"] / days,
-            "clv/message_cost_a_year": 364.0 * sums["cost"] / days,
         }

@@ -101,4 +101,6 @@ def reached(moments: list[Moment], mark: float) -> float | None:
     """Seconds until `mark` was reached and not lost again by the next moment; None if it never was."""
     later = [*moments[1:], *moments[-1:]]
     pairs = zip(moments, later, strict=True)
-    return next((each.seconds for each, next_one in pairs if min(each.over_silence, next_one.over_silence) >= mark), None)
+    return next(
+        (each.seconds for each, next_one in pairs if min(each.over_silence, next_one.over_silence) >= mark), None
+    )

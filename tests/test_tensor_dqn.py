@@ -17,7 +17,8 @@ from agents.agent import AgentError, Metrics, Unwatched, parsed
 from agents.algorithms import BatchedDQN
 from agents.dqn import DQNAgent, DQNSettings
 from agents.policies import FactoredDQNPolicy
-from agents.tensor_dqn import Draw, Stretches, TensorDQN
+from agents.tensor_dqn import TensorDQN
+from agents.tensor_stretches import Draw, Stretches
 from blockenv import Scenario
 from blockenv.envs import PopulationEnv
 from blockenv.envs.tensor_population import TensorPopulation, TensorStep
