@@ -5,7 +5,7 @@ that a sender does not see.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch as th
 from numpy.typing import NDArray
@@ -18,9 +18,6 @@ from agents.policies import FactoredDQNPolicy, FactoredQNetwork
 from agents.tensor_learning import TensorLearning
 from agents.tensor_stretches import Stretches
 from blockenv.envs.tensor_population import TensorPopulation
-
-if TYPE_CHECKING:
-    from agents.dqn import DQNSettings
 
 _REPORTS = 200  # in all
 _MARK = "stretches."  # before the names of the arrays of memory
@@ -45,7 +42,7 @@ class TensorDQN(TensorLearning):
         self,
         policy: FactoredDQNPolicy,
         population: TensorPopulation,
-        settings: "DQNSettings",
+        settings: Any,
         worth: Callable[[Tensor], Tensor] | None,
         seed: int,
     ) -> None:
@@ -54,7 +51,7 @@ class TensorDQN(TensorLearning):
         Args:
             policy: factored networks without interactions, whose value has layers of its own.
             population: on the policy's device.
-            settings: of DQN.
+            settings: of DQN, `agents.dqn.DQNSettings`.
             worth: rewards are judged against it, and errors count by it to the power 1 - `settings.balance`.
             seed: of the customers, and of the coins of the policy.
         """

@@ -6,7 +6,7 @@ sender does not see.
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch as th
 from numpy.typing import NDArray
@@ -19,9 +19,6 @@ from agents.policies import FactoredActorCriticPolicy
 from agents.tensor_learning import TensorLearning, same_shape
 from blockenv.envs.tensor_population import TensorPopulation, TensorStep
 
-if TYPE_CHECKING:
-    from agents.ppo import PPOSettings
-
 
 class TensorPPO(TensorLearning):
     """Proximal policy optimisation (Schulman et al. 2017)."""
@@ -30,7 +27,7 @@ class TensorPPO(TensorLearning):
         self,
         policy: FactoredActorCriticPolicy,
         population: TensorPopulation,
-        settings: "PPOSettings",
+        settings: Any,
         worth: Callable[[Tensor], Tensor] | None,
         seed: int,
     ) -> None:
@@ -39,7 +36,7 @@ class TensorPPO(TensorLearning):
         Args:
             policy: a factored actor and critic without interactions.
             population: on the policy's device.
-            settings: of PPO.
+            settings: of PPO, `agents.ppo.PPOSettings`.
             worth: rewards are judged against it, and advantages count by it to the power 1 - `settings.balance`.
             seed: of the customers, and of the coins of the policy.
         """
