@@ -57,7 +57,7 @@ def page(
     if training:
         rows = [[name, f"{rate / 1e3:.1f}"] for name, rate in training.items()]
         parts.append(
-            "## Training\n\nThousands of steps a second, end to end, with one thread.\n\n"
+            "## Training\n\nThousands of steps a second, end to end, with one thread; [training.md](training.md) has seconds to a score.\n\n"
             + _table(["learner", "k steps/s"], rows)
         )
     return "\n\n".join(parts) + "\n"
