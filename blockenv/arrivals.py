@@ -15,7 +15,7 @@ from blockenv.history import History, Ledger
 from blockenv.scenarios.schema import Scenario
 
 GENERATION = 2**32  # the customer who follows customer k in the same row is k + GENERATION
-_FEW_ROWS = 2**14  # up to which memory is cheaper than time
+FEW_ROWS = 2**11  # up to which eight are drawn ahead for each; with more rows, four are many enough to draw together
 
 Arrivals = tuple[Traits, State, History, NDArray[np.uint64]]  # of M customers; the last are keys of their luck
 Draw = Callable[[NDArray[np.uint64], NDArray[np.int64]], Arrivals]
@@ -45,7 +45,7 @@ class Queues:
         """Draw the followers of `customer` (N,), who belong to `seed` (N,)."""
         self._draw = draw
         self._seed, self._first = seed.copy(), customer.copy()
-        self._ahead = 8 if len(customer) <= _FEW_ROWS else 4
+        self._ahead = 8 if len(customer) <= FEW_ROWS else 4
         self._taken: NDArray[np.int64] = np.zeros(len(customer), np.int64)  # of each row since the beginning
         self._drawn: NDArray[np.int64] = np.full(len(customer), self._ahead)
         rows = np.tile(np.arange(len(customer)), self._ahead)

@@ -28,11 +28,13 @@ from scripts.stopwatch import (
     in_turn,
     population,
     random_actions,
+    refilled,
     tensors,
 )
 
 CART_POLE, GYMNAX = "Gymnasium CartPole-v1", "gymnax CartPole-v1"
-NUMPY, COMPILED, SAME_STEP, BARE = "NumPy", "compiled", "compiled, same-step reset", "compiled, without environment"
+NUMPY, COMPILED, SAME_STEP = "NumPy", "compiled", "compiled, same-step reset"
+BARE, REFILLED = "compiled, without environment", "compiled, without environment, with newcomers"
 CPU_TENSORS, GPU_TENSORS = "tensors, CPU", "tensors, GPU"
 SHARD = 65536
 
@@ -70,6 +72,7 @@ def by_customers(world: Scenario, sizes: list[int], seconds: float) -> dict[int,
                 population(COMPILED, world, size, True),
                 population(SAME_STEP, world, size, True, "SameStep"),
                 bare(BARE, world, size, True),
+                refilled(REFILLED, world, size, True),
             ]
         contenders.append(tensors(CPU_TENSORS, world, size, "cpu", False))
         if torch.cuda.is_available():

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from blockenv.cohort import Cohort
 from blockenv.envs import PopulationEnv
+from blockenv.envs.arguments import first_limits
 from blockenv.scenarios import Scenario
 
 _WARM_UP = 8  # days before anything counts, so that newcomers are drawn and memory is there
@@ -84,6 +85,24 @@ def bare(name: str, world: Scenario, customers: int, compiled_code: bool) -> Con
         cohort.copy_of_legal_actions()
 
     return Contender(name, customers, live, lambda: cohort.restore(beginning))
+
+
+def refilled(name: str, world: Scenario, customers: int, compiled_code: bool) -> Contender:
+    """The same, and whoever leaves or comes to the end of an episode is followed by the next customer of the row."""
+    numbers = np.arange(customers)
+    cohort = Cohort(world, np.full(customers, 1, np.uint64), numbers, compiled_code=compiled_code)
+    limit = first_limits(numbers, world.horizon, True)
+    actions = random_actions(world.actions, customers)
+
+    def live(day: int) -> None:
+        outcome = cohort.step(actions[day % len(actions)])
+        over = outcome.churned | (cohort.log.day >= limit)
+        cohort.replace(over)
+        limit[over] = world.horizon
+        cohort.observe()
+        cohort.copy_of_legal_actions()
+
+    return Contender(name, customers, live)
 
 
 def tensors(name: str, world: Scenario, customers: int, device: str, compiled: bool) -> Contender:

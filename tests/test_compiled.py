@@ -187,7 +187,7 @@ def test_without_a_compiler_numpy_goes_on(no_compiler: None, monkeypatch: pytest
 def test_code_that_differs_is_not_used(monkeypatch: pytest.MonkeyPatch, forgetful: None) -> None:
     monkeypatch.setattr(choice, "_KEPT_SECONDS", 0.0)
     monkeypatch.setattr(choice, "_NEW_SECONDS", 0.0)
-    monkeypatch.setitem(expressions._INFIX, "subtract", "+ 1e-6f -")
+    monkeypatch.setitem(expressions.INFIX, "subtract", "+ 1e-6f -")
     cohort = serving(FEW, None)
     cohort.step(np.ones(N, np.int64))
     assert cohort._tied_now() is None

@@ -98,6 +98,7 @@ def test_the_page_says_what_was_measured(tmp_path: Path) -> None:
             speed_measures.NUMPY: Rate(1e5, 5e5, 9e5),
             speed_measures.COMPILED: Rate(1e6, 1e6, 1e6),
             speed_measures.BARE: Rate(1e6, 1.25e6, 2e6),
+            speed_measures.REFILLED: Rate(1e6, 1.1e6, 2e6),
         }
         for size in (64, 4096)
     }
@@ -114,8 +115,8 @@ def test_the_page_says_what_was_measured(tmp_path: Path) -> None:
         {"ppo": 61_000.0},
         "some.png",
     )
-    assert "| 4,096 | 2 (1.00) | 0.5 (0.25) | 1 (0.50) | 1.25 (0.62) |" in text
-    assert "| 64 | 25% | 2.0 |" in text
+    assert "| 4,096 | 2 (1.00) | 0.5 (0.25) | 1 (0.50) | 1.25 (0.62) | 1.1 (0.55) |" in text
+    assert "| 64 | 25% | 10% | 2.0 |" in text
     assert "| NumPy | dynamics | 70 | 70% |" in text
     assert "| 2 | 1.9 |" in text
     assert "| 100,000,000 (extrap.) | 200.00 | 50.000 | 5.06 | 1.00 |" in text

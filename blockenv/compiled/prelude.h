@@ -15,6 +15,15 @@
 static inline float from_bits(uint32_t bits) { float value; memcpy(&value, &bits, 4); return value; }
 static inline uint32_t bits_of(float value) { uint32_t bits; memcpy(&bits, &value, 4); return bits; }
 
+/* All bits where a condition holds, none where it does not. */
+#define ONLY(condition) ((uint32_t)-(condition))
+
+/* Eight or four numbers beside each other, anywhere in memory. */
+typedef float eight __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
+#define ALL_EIGHT(x) ((eight){x, x, x, x, x, x, x, x})
+#define ALL_FOUR(x) ((four){x, x, x, x})
+
 #if defined(__FMA__) || defined(__aarch64__)
 #define FUSED(a, b, c) __builtin_fmaf(a, b, c)
 #else

@@ -5,17 +5,19 @@ nothing. What is stored where is decided by `day`.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from blockenv.compiled.expressions import C_TYPES, Argument, Writer, combine, number
+from blockenv.compiled.expressions import C_TYPES, Argument, Writer, number
 from blockenv.compiled.recording import FLOAT, INT, Node, Pieces, Recorded, Rows
+from blockenv.compiled.stages import Sink, loop, staged
+from blockenv.compiled.wide import Wide, row_loops
 
-BLOCK = 256  # customers at a time: what a block needs in between stays in the first two levels of cache
+BLOCK = 64  # customers at a time: what a block needs in between stays in the first level of cache
 
 
 @dataclass
@@ -36,11 +38,11 @@ def function(name: str, known: Mapping[str, Argument], stores: list[Store], befo
         before: statements that fill the block's own arrays, with `first` and `count` known.
         by_index: the function goes through the customers listed in the array `index` instead of all.
     """
-    writer = Writer(name, known, {})
-    wide: list[tuple[Rows, str, str]] = []  # the table, where it goes, and its place in a row there
+    writer = Writer(name, known)
+    wide: list[Wide] = []
     columns: list[str] = []
     runs: list[str] = []
-    scalars: list[str] = []
+    sinks: list[Sink] = []
     for store in stores:
         if isinstance(store.value, Recorded):
             width = store.value.nodes.size
@@ -51,33 +53,37 @@ def function(name: str, known: Mapping[str, Argument], stores: list[Store], befo
                 ]
                 continue
             for number, node in enumerate(store.value.nodes.flat):
-                place = f"{number} * n + i" if width > 1 else "i"
-                scalars.append(writer.output(known[store.name], place, writer.name_of(node)))
+                place, value = f"{number} * n + i" if width > 1 else "i", writer.name_of(node)
+                sinks.append(Sink(writer.output(known[store.name], place, value), value))
         elif isinstance(store.value, Rows):
-            wide.append((store.value, store.name, f"i * {store.value.width}"))
+            wide.append(Wide(store.value, store.name, f"i * {store.value.width}", True))
         else:
             total, start, row = width_of(store.value), 0, "(first + j)" if by_index else "i"
             for piece in store.value.pieces:
                 if isinstance(piece, Rows):
-                    wide.append((piece, store.name, f"{row} * {total} + {start}"))
+                    wide.append(Wide(piece, store.name, f"{row} * {total} + {start}", False))
                     start += piece.width
                     continue
                 for node in piece.nodes.flat:
-                    scalars.append(f"column{len(columns)}[j] = {writer.name_of(node)};")
+                    value = writer.name_of(node)
+                    sinks.append(Sink(f"column{len(columns)}[j] = {value};", value))
                     columns.append(f"{store.name}[{row} * {total} + {start}]")
                     start += 1
-    loops = list(_row_loops(wide, writer))
+    row_by_row = list(row_loops(wide, writer))
+    sinks += [Sink(f"{kept} = {value};", value) for value, kept in writer.kept.items()]
     place = "index[first + j]" if by_index else "first + j"
+    between, loops = staged(writer.statements, sinks, place)
     of_block = [("float", "column", columns), ("int32_t", "chosen", writer.kept), ("int32_t", "result", writer.results)]
     body = [
         *(f"{kind} {word}{number}[{BLOCK}];" for kind, word, values in of_block for number in range(len(values))),
         *(f"int32_t {each}[{BLOCK}];" for each in writer.converted),
+        *(f"{kind} {each}[{BLOCK}];" for each, kind in between.items()),
         *before,
-        *_loop(place, writer.converted.values()),
-        *_loop(place, [*writer.lines, *scalars, *(f"{kept} = {name};" for name, kept in writer.kept.items())], True),
-        *_loop(place, writer.results),
-        *_loop(
-            place, [*(f"{target} = column{number}[j];" for number, target in enumerate(columns)), *loops, *runs], True
+        *(line for each in writer.converted.values() for line in loop(place, [each])),
+        *loops,
+        *(line for each in writer.results for line in loop(place, [each])),
+        *loop(
+            place, [*(f"{target} = column{number}[j];" for number, target in enumerate(columns)), *row_by_row, *runs]
         ),
     ]
     words = set(re.findall(r"\w+", "\n".join(body)))
@@ -88,6 +94,7 @@ def function(name: str, known: Mapping[str, Argument], stores: list[Store], befo
     ]
     text = [
         *(_table_text(table, values) for table, values in writer.tables.values()),
+        *(_table_text(pack.name, pack.values) for pack in writer.packs),
         f"void {name}(const long n, const long length, void *const *const memory) {{",
         *pointers,
         f"for (long first = 0; first < length; first += {BLOCK}) {{",
@@ -97,12 +104,6 @@ def function(name: str, known: Mapping[str, Argument], stores: list[Store], befo
         "}",
     ]
     return "\n".join(text)
-
-
-def _loop(place: str, statements: Iterable[str], together: bool = False) -> Iterator[str]:
-    """The statements for every customer of a block, together or each in a loop of its own."""
-    for group in [list(statements)] if together else [[each] for each in statements]:
-        yield from ["INDEPENDENT for (long j = 0; j < count; j++) {", f"const long i = {place};", *group, "}"]
 
 
 def width_of(pieces: Pieces) -> int:
@@ -122,32 +123,6 @@ def _runs(values: Recorded) -> Iterator[tuple[Node, int, int]]:
 def _meaning(node: Node) -> Any:
     """The same for nodes that stand for the same value."""
     return node.operation, *(_meaning(each) if isinstance(each, Node) else each for each in node.operands)
-
-
-def _row_loops(wide: list[tuple[Rows, str, str]], writer: Writer) -> Iterator[str]:
-    """One loop along the columns for each width; what several tables share is computed once."""
-    for width in sorted({table.width for table, _, _ in wide}):
-        lines: list[str] = []
-        names: dict[str, str] = {}
-
-        def name_of(node: Node, lines: list[str] = lines, names: dict[str, str] = names, width: int = width) -> str:
-            if node.operation == "constant":
-                return number(node.operands[0], node.kind)
-            if node.operation == "row":
-                text = f"{node.operands[0]}[i * {width} + k]"
-            elif node.operation == "shared_row":
-                text = f"{writer.table(node.operands[0])}[{writer.block(node.operands[1])} * {width} + k]"
-            else:
-                text = combine(node.operation, [name_of(each) for each in node.operands])
-            if text not in names:
-                names[text] = f"w{len(names)}"
-                lines.append(f"const {C_TYPES[node.kind]} {names[text]} = {text};")
-            return names[text]
-
-        stores = [
-            f"{name}[{place} + k] = {name_of(table.node)};" for table, name, place in wide if table.width == width
-        ]
-        yield from [f"INDEPENDENT for (long k = 0; k < {width}; k++) {{", *lines, *stores, "}"]
 
 
 def _table_text(name: str, values: NDArray[Any]) -> str:
