@@ -7,15 +7,16 @@ playing training customers.
 The model: reward = w0.x + sum over the parts k of the message of wk.x, with x a short context (12 to 16 numbers of
 the observation) and parts the message's channel, slot, style and product. Silence has no parts, so a message is
 sent where its parts promise more than nothing (LinUCB: Li et al. 2010; linear Thompson sampling: Agrawal & Goyal
-2013; additive arms keep a few hundred actions learnable).
+2013; additive arms keep a few hundred actions learnable). It is written for arrays of any backend: where there is a GPU the
+customers, the posterior and every choice of a learning bandit are tensors on it.
 """
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from array_api_compat import array_namespace
 from pydantic import Field
 
 from agents.agent import AgentError, AgentSettings, Metrics, Monitor, load_record, save_record, training_seed
@@ -25,7 +26,7 @@ from blockenv.cohort import Cohort
 from blockenv.rollout import play
 from blockenv.scenarios import Scenario
 
-Float = NDArray[np.float64]
+Float = Any  # (...) float64 of any backend
 
 
 class BanditSettings(AgentSettings):
@@ -37,6 +38,10 @@ class BanditSettings(AgentSettings):
     ridge: float = Field(default=1.0, gt=0, description="prior precision of every coefficient")
     block_price: float = Field(default=0.0, ge=0, description="money charged for each block of the day")
     reward: str = Field(default="expected", pattern="^(expected|realised)$", description="what it learns from")
+    learner: Literal["auto", "arrays", "tensors"] = Field(
+        default="auto", description="auto takes tensors where the device is a GPU"
+    )
+    device: str = Field(default="auto", description="of tensors: auto takes a GPU when there is one; or cpu, cuda, ...")
 
 
 class PricedSettings(BanditSettings):
@@ -67,29 +72,29 @@ class LinearBandit:
 
     def context(self, seen: Observation) -> Float:
         """(N, D) short context: a constant, hints, tenure, recency, orders, order value, recent load, weekend."""
-        columns = self._columns
+        columns, xp = self._columns, array_namespace(seen)
         pieces = [seen[:, columns[name]] for name in ("hints", "tenure", "recency", "orders", "order_value")]
-        load = seen[:, columns["recent"]].sum(axis=1, keepdims=True)
+        load = xp.sum(seen[:, columns["recent"]], axis=1, keepdims=True)
         weekend = seen[:, columns["date"].start : columns["date"].start + 1]
-        return np.concatenate([np.ones((len(seen), 1)), *pieces, load, weekend], axis=1, dtype=np.float64)
+        return xp.astype(xp.concat([xp.ones_like(load), *pieces, load, weekend], axis=1), xp.float64)
 
     def act(self, seen: Observation, mask: Mask, rng: np.random.Generator) -> Actions:
         """The legal message of the best posterior mean, or silence if none promises a profit."""
         context = self.context(seen)
-        return _best_legal(self._scores(context, self.mean), mask)
+        return np.asarray(_best_legal(self._scores(context, self.mean), mask))
 
-    def explore(self, context: Float, mask: Mask, rng: np.random.Generator) -> Actions:
-        """Choose while learning."""
+    def explore(self, context: Float, mask: Any, coins: Any) -> Any:
+        """Choose while learning: (N,) actions; `coins` are NumPy's `Generator`, or `TensorCoins` with tensors."""
         raise NotImplementedError
 
-    def update(self, context: Float, action: Actions, reward: Float) -> None:
+    def update(self, context: Float, action: Any, reward: Float) -> None:
         """Learn from a day: `context` (N, D), `action` (N,), `reward` (N,) money."""
         design = self._design(context, self._parts[action])
         self._gram += design.T @ design
         self._moment += design.T @ reward
         self._squares += float(reward @ reward)
         self._count += len(reward)
-        self.mean = np.linalg.solve(self._gram, self._moment)
+        self.mean = array_namespace(design).linalg.solve(self._gram, self._moment)
 
     def noise(self) -> float:
         """Standard deviation of a reward around the model."""
@@ -103,38 +108,63 @@ class LinearBandit:
 
     def _learn(self, seed: int, monitor: Monitor, done: int, total: int) -> None:
         settings = self.settings
-        key = training_seed(seed)
-        cohort = Cohort(self.scenario, np.full(settings.customers, key, np.uint64), np.arange(settings.customers))
-        rng = np.random.Generator(np.random.Philox(key=[key, 1]))
+        cohort, coins = self._customers(training_seed(seed))
         field = {"expected": "expected_reward", "realised": "reward"}[settings.reward]
         for day in range(settings.days):
-            alive = cohort.state.alive.copy()
+            alive = cohort.state.alive & True  # a copy
             if not alive.any():
                 break
             context = self.context(cohort.observe())
-            action = self.explore(context, cohort.legal_actions(), rng)
+            action = self.explore(context, cohort.legal_actions(), coins)
             outcome = cohort.step(action)
-            blocks = outcome.blocked.sum(axis=0)
-            reward = getattr(outcome, field).astype(np.float64) - settings.block_price * blocks
+            xp = array_namespace(action)
+            blocks = xp.sum(xp.astype(outcome.blocked, xp.int64), axis=0)
+            reward = xp.astype(getattr(outcome, field), xp.float64) - settings.block_price * blocks
             self.update(context[alive], action[alive], reward[alive])
             if day % 28 == 27:
+                sent = xp.astype(action[alive] > 0, xp.float64)
                 metrics: Metrics = {
                     "bandit/reward": float(reward[alive].mean()),
-                    "bandit/messages_a_week": 7.0 * float((action[alive] > 0).mean()),
+                    "bandit/messages_a_week": 7.0 * float(sent.mean()),
                     "bandit/blocks_per_1000": 1e3 * float(blocks.sum()) / max(1.0, float(outcome.sent.sum())),
                     "bandit/noise": self.noise(),
                 }
                 monitor.advance((done + day + 1) * settings.customers, total * settings.customers, metrics)
+        self._keep()
+
+    def _customers(self, key: int) -> tuple[Any, Any]:
+        """The training customers and the coins to explore with; on a GPU the bandit's own arrays go there as well."""
+        seeds, numbers = np.full(self.settings.customers, key, np.uint64), np.arange(self.settings.customers)
+        if self.settings.learner != "arrays":
+            import torch  # a second, which rules and bandits on arrays need not wait
+
+            from agents.devices import TensorCoins, device_of
+            from blockenv.tensors import TensorCohort
+
+            device = device_of(self.settings.device)
+            if self.settings.learner == "tensors" or device.type != "cpu":
+                for name in _ARRAYS:
+                    setattr(self, name, torch.from_numpy(getattr(self, name)).to(device))
+                return TensorCohort(self.scenario, seeds, numbers, device), TensorCoins(device, key)
+        return Cohort(self.scenario, seeds, numbers), np.random.Generator(np.random.Philox(key=[key, 1]))
+
+    def _keep(self) -> None:
+        """Take the bandit's arrays back from wherever they are."""
+        for name in _ARRAYS:
+            values = getattr(self, name)
+            if not isinstance(values, np.ndarray):
+                setattr(self, name, values.cpu().numpy())
 
     def _design(self, context: Float, parts: Float) -> Float:
         """(N, blocks x D): the context once for the customer and once for every part of the message."""
-        multi = np.concatenate([np.ones((len(parts), 1)), parts], axis=1)
-        return (multi[:, :, None] * context[:, None, :]).reshape(len(context), -1)
+        xp = array_namespace(context)
+        multi = xp.concat([xp.ones_like(parts[:, :1]), parts], axis=1)
+        return xp.reshape(multi[:, :, None] * context[:, None, :], (len(context), -1))
 
     def _scores(self, context: Float, weights: Float) -> Float:
         """(N, A) what each action promises beyond silence."""
         by_part = weights.reshape(self._blocks, self._context_size)[1:]
-        return np.asarray((context @ by_part.T) @ self._parts.T)
+        return (context @ by_part.T) @ self._parts.T
 
     def save(self, folder: Path) -> None:
         """Write `agent.json` into `folder`."""
@@ -159,41 +189,38 @@ class LinearBandit:
 class LinUCB(LinearBandit):
     """Optimism: the legal message with the largest upper confidence bound."""
 
-    def explore(self, context: Float, mask: Mask, rng: np.random.Generator) -> Actions:
+    def explore(self, context: Float, mask: Any, coins: Any) -> Any:
         """The best mean plus bound; silence promises exactly nothing."""
         bound = self.settings.explore * self.noise() * self._widths(context)
         return _best_legal(self._scores(context, self.mean) + bound, mask)
 
     def _widths(self, context: Float) -> Float:
         """(N, A) square root of phi' A^-1 phi, with phi the parts' share of an action's features."""
-        size, blocks = self._context_size, self._blocks
-        inverse = np.linalg.inv(self._gram)[size:, size:].reshape(blocks - 1, size, blocks - 1, size)
-        pairs = (self._parts[:, :, None] * self._parts[:, None, :]).reshape(len(self._parts), -1)
-        table = inverse.transpose(1, 0, 2, 3).reshape(size, -1)
-        widths = np.empty((len(context), len(self._parts)))
+        size, blocks, xp = self._context_size, self._blocks, array_namespace(context)
+        inverse = xp.reshape(xp.linalg.inv(self._gram)[size:, size:], (blocks - 1, size, blocks - 1, size))
+        pairs = xp.reshape(self._parts[:, :, None] * self._parts[:, None, :], (len(self._parts), -1))
+        table = xp.reshape(xp.permute_dims(inverse, (1, 0, 2, 3)), (size, -1))
+        widths = []
         for start in range(0, len(context), _CHUNK):
             rows = context[start : start + _CHUNK]
-            half = (rows @ table).reshape(len(rows), -1, size)
-            forms = np.matmul(half, rows[:, :, None])[..., 0]
-            widths[start : start + _CHUNK] = forms @ pairs.T
-        return np.sqrt(np.maximum(widths, 0.0))
+            half = xp.reshape(rows @ table, (len(rows), -1, size))
+            widths.append((half @ rows[:, :, None])[..., 0] @ pairs.T)
+        return xp.sqrt(xp.clip(xp.concat(widths), 0.0, None))
 
 
 class LinTS(LinearBandit):
     """Posterior sampling: each customer is served by one of `_DRAWS` models drawn from the posterior that morning."""
 
-    def explore(self, context: Float, mask: Mask, rng: np.random.Generator) -> Actions:
+    def explore(self, context: Float, mask: Any, coins: Any) -> Any:
         """The best legal message under the customer's drawn model."""
-        factor = np.linalg.cholesky(self._gram)
-        normal = rng.standard_normal((len(self.mean), _DRAWS))
-        draws = self.mean[:, None] + self.settings.explore * self.noise() * np.linalg.solve(factor.T, normal)
-        by_part = draws.T.reshape(_DRAWS, self._blocks, self._context_size)[:, 1:]
-        model = rng.integers(_DRAWS, size=len(context))
-        scores = np.empty((len(context), len(self._parts)))
-        for draw in range(_DRAWS):
-            rows = np.flatnonzero(model == draw)
-            scores[rows] = (context[rows] @ by_part[draw].T) @ self._parts.T
-        return _best_legal(scores, mask)
+        xp = array_namespace(context)
+        factor = xp.linalg.cholesky(self._gram)
+        normal = coins.standard_normal((len(self.mean), _DRAWS))
+        draws = self.mean[:, None] + self.settings.explore * self.noise() * xp.linalg.solve(factor.T, normal)
+        by_part = xp.reshape(draws.T, (_DRAWS, self._blocks, self._context_size))[:, 1:]
+        model = coins.integers(_DRAWS, size=len(context))
+        promised = (by_part[model] @ context[:, :, None])[..., 0]
+        return _best_legal(promised @ self._parts.T, mask)
 
 
 class _Priced(LinearBandit):
@@ -227,8 +254,10 @@ class PricedLinTS(_Priced, LinTS):
 
 _CHUNK = 512  # rows at a time, so that the quadratic forms stay in cache
 _DRAWS = 32
+_ARRAYS = ("_parts", "_gram", "_moment", "mean")  # of a bandit, that are tensors while it learns on them
 
 
-def _best_legal(scores: Float, mask: Mask) -> Actions:
+def _best_legal(scores: Float, mask: Any) -> Any:
     """(N,) the legal action of the largest score; silence scores zero and wins ties."""
-    return np.asarray(np.where(mask, scores, -np.inf).argmax(axis=1))
+    xp = array_namespace(scores)
+    return xp.argmax(xp.where(mask, scores, -xp.inf), axis=1)

@@ -21,6 +21,7 @@ from stable_baselines3.common.logger import Logger
 
 from agents import checkpoints
 from agents.agent import AgentError, AgentSettings, Monitor, load_record, save_record, training_seed
+from agents.devices import device_of
 from agents.memory import Memory, RememberingEnv
 from agents.networks import ActionLayout
 from agents.rules import Actions, Mask, Observation
@@ -88,7 +89,7 @@ class DeepAgent:
         self._informed = scenario.model_copy(update={"observe": "full"})
         worth, further = observation.layout(self._informed)["true_worth"], self._memory.columns
         self._worth_columns = slice(worth.start + further, worth.stop + further)
-        self.device = _device(self.settings.device)
+        self.device = device_of(self.settings.device)
         self.policy: Any = None
         self._checkpoint: Path | None = None
         self._model: BaseAlgorithm | None = None
@@ -235,12 +236,3 @@ class DeepAgent:
     def _rate(self) -> Callable[[float], float]:
         start = self.settings.learning_rate
         return lambda left: start * left
-
-
-def _device(name: str) -> th.device:
-    try:
-        device = th.device("cuda" if name == "auto" and th.cuda.is_available() else "cpu" if name == "auto" else name)
-        th.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise AgentError(f"device: {name!r} cannot be used ({error})") from error
-    return device

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from agents.agent import Metrics, Unwatched, training_seed
+from agents.agent import AgentError, Metrics, Unwatched, training_seed
 from agents.bandits import (
+    _DRAWS,
     BanditSettings,
     LinearBandit,
     LinTS,
@@ -266,3 +268,80 @@ def test_learning_ends_quietly_when_everybody_has_left() -> None:
     bandit.fit(0, Kept())
     assert np.isfinite(bandit.mean).all()
     assert all(np.isfinite(list(metrics.values())).all() for metrics in told)
+
+
+# --- on tensors ---
+
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")),
+]
+
+
+def on(device: str, values: NDArray[Any]) -> torch.Tensor:
+    return torch.from_numpy(values).to(device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", [LinUCB, LinTS])
+def test_tensors_are_taught_and_choose_as_arrays_do(kind: type[LinearBandit], device: str) -> None:
+    arrays, tensors = taught(kind), kind(get(WORLD), BanditSettings(ridge=RIDGE, learner="tensors", device=device))
+    cohort, _ = tensors._customers(3)
+    for seen, context, action, reward in days():
+        found = tensors.context(on(device, seen))
+        np.testing.assert_array_equal(found.cpu().numpy(), context)
+        tensors.update(found, on(device, action), on(device, reward))
+    np.testing.assert_allclose(tensors.mean.cpu().numpy(), arrays.mean, rtol=1e-9, atol=1e-12)
+    assert tensors.noise() == pytest.approx(arrays.noise(), rel=1e-9)
+    normals, models = np.random.default_rng(1).standard_normal((len(arrays.mean), _DRAWS)), np.arange(60) % _DRAWS
+
+    class Coins:
+        """The same for both."""
+
+        def __init__(self, device: str | None) -> None:
+            self.give = (lambda values: on(device, values)) if device else (lambda values: values)
+
+        def standard_normal(self, shape: tuple[int, int]) -> Any:
+            assert shape == normals.shape
+            return self.give(normals)
+
+        def integers(self, end: int, size: int) -> Any:
+            assert (end, size) == (_DRAWS, 60)
+            return self.give(models)
+
+    seen, context, *_ = days()[4]
+    mask = np.random.default_rng(2).random((60, get(WORLD).actions)) < 0.7
+    mask[:, 0] = True
+    found = tensors.explore(on(device, context), on(device, mask), Coins(device))
+    assert found.device.type == device
+    np.testing.assert_array_equal(found.cpu().numpy(), arrays.explore(context, mask, Coins(None)))
+    assert cohort.observe().device.type == device
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", [LinUCB, LinTS])
+def test_a_bandit_that_learned_on_tensors_acts_on_arrays(kind: type[LinearBandit], device: str) -> None:
+    def trained(learner: str) -> LinearBandit:
+        settings = BanditSettings(customers=1500, days=30, explore=0.1, learner=learner, device=device)  # type: ignore[arg-type]
+        bandit = kind(get(WORLD), settings)
+        bandit.fit(1, Unwatched())
+        return bandit
+
+    tensors, again, arrays = trained("tensors"), trained("tensors"), trained("arrays")
+    assert all(isinstance(getattr(tensors, name), np.ndarray) for name in ("_parts", "_gram", "_moment", "mean"))
+    assert tensors._count == pytest.approx(arrays._count, rel=0.02)
+    if device == "cpu":
+        np.testing.assert_array_equal(tensors.mean, again.mean)
+    seen = days()[3][0]
+    mask = np.ones((len(seen), get(WORLD).actions), bool)
+    chosen = [each.act(seen, mask, np.random.default_rng(0)) for each in (tensors, arrays)]
+    assert all(isinstance(each, np.ndarray) for each in chosen)
+    # Their coins differ, so that they try other messages; what they take a message to be worth is alike.
+    promised = [each._scores(each.context(seen), each.mean)[:, 1:].ravel() for each in (tensors, arrays)]
+    assert np.corrcoef(*promised)[0, 1] > 0.6
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    bandit = LinUCB(get(WORLD), BanditSettings(customers=4, days=1, device="cuda:77"))
+    with pytest.raises(AgentError, match="cuda:77"):
+        bandit.fit(0, Unwatched())
