@@ -152,13 +152,6 @@ class Belief:
         self._action = chosen
         return chosen
 
-    def segment_probabilities(self) -> NDArray[np.floating[Any]]:
-        """(N, S) what is believed of each customer's segment this morning."""
-        assert self._believed is not None
-        assert self.prototypes is not None
-        weights, segment = self._believed.weights(), self.prototypes.traits.segment[self._believed.prototype]
-        return np.stack([(weights * (segment == each)).sum(axis=1) for each in range(len(self.scenario.segments))], 1)
-
     def save(self, folder: Path) -> None:
         """Write the values of the prototypes' states; gains are worked out again when they are read."""
         assert self.prototypes is not None, "nothing is learned yet"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchmarks.statistics import Estimate, _check
+from benchmarks.statistics import Estimate, check_sizes
 
 
 def performance_profile(
@@ -43,7 +43,7 @@ def performance_profile(
         )
     if marks.ndim != 1 or not np.isfinite(marks).all() or not all(np.isfinite(each).all() for each in runs):
         raise ValueError("scores, thresholds: expected finite numbers, thresholds (T,)")
-    _check(level, draws)
+    check_sizes(level, draws)
     shares = np.mean([_reached(each[None], marks)[0] for each in runs], axis=0)
     drawn = [_reached(each[rng.integers(len(each), size=(draws, len(each)))], marks) for each in runs]
     resampled = np.mean(drawn, axis=0)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from benchmarks.statistics import ROUNDING, Estimate, FloatArray, _agents, _check, _tables
+from benchmarks.statistics import ROUNDING, Estimate, FloatArray, as_tables, check_sizes, summaries
 
 RESAMPLED_AT_ONCE = 2_000_000  # customers; bounds the memory of a bootstrap
 
@@ -35,14 +35,16 @@ def stratified_bootstrap(
     Raises ValueError as `paired_difference` does, for scenarios with unequal numbers of agents, fewer than
     100 draws, or a statistic of another shape or not finite.
     """
-    _check(level, draws)
-    scenarios = [_agents(tables, [f"strata[{m}][{k}]" for k in range(len(tables))]) for m, tables in enumerate(strata)]
+    check_sizes(level, draws)
+    scenarios = [
+        summaries(tables, [f"strata[{m}][{k}]" for k in range(len(tables))]) for m, tables in enumerate(strata)
+    ]
     counts = [len(agents) for agents in scenarios]
     if len(set(counts)) != 1:
         raise ValueError(f"strata: {counts} agents by scenario; expected the same number in each, and a scenario")
     resampled = np.empty((draws, len(scenarios), counts[0]))
     for m, agents in enumerate(scenarios):
-        resampled[:, m] = _resampled_means(np.stack([agent.profile for agent in agents]), rng, draws)
+        resampled[:, m] = resampled_means(np.stack([agent.profile for agent in agents]), rng, draws)
         for k, agent in enumerate(agents):
             if agent.seed_variance > agent.rest_variance:
                 seeds = len(agent.seed_effects)
@@ -50,7 +52,7 @@ def stratified_bootstrap(
                 drawn = agent.seed_effects[rng.integers(seeds, size=(draws, seeds))]
                 resampled[:, m, k] += scale * drawn.mean(axis=1)
     means = np.array([[[agent.mean for agent in agents] for agents in scenarios]])
-    return _percentiles(_evaluated(statistic, means)[0], _evaluated(statistic, resampled), level)
+    return percentiles(_evaluated(statistic, means)[0], _evaluated(statistic, resampled), level)
 
 
 def probability_of_improvement(
@@ -70,23 +72,23 @@ def probability_of_improvement(
     Raises ValueError as `paired_difference` does, for unequal numbers of scenarios or none, and for fewer
     than 100 draws.
     """
-    _check(level, draws)
+    check_sizes(level, draws)
     if len(values_a) != len(values_b) or len(values_a) == 0:
         given = f"{len(values_a)} and {len(values_b)} scenarios"
         raise ValueError(f"values_a, values_b: {given}; expected the same number, at least one")
     points, resampled = [], []
     for m, pair in enumerate(zip(values_a, values_b, strict=True)):
-        a, b = _tables(pair, [f"values_a[{m}]", f"values_b[{m}]"])
+        a, b = as_tables(pair, [f"values_a[{m}]", f"values_b[{m}]"])
         rounding = ROUNDING * max(np.abs(a).max(), np.abs(b).max())
         points.append(_wins(a.mean(axis=1), b.mean(axis=1), rounding))
-        means_a, means_b = np.split(_resampled_means(np.concatenate([a, b]), rng, draws), [len(a)], axis=1)
+        means_a, means_b = np.split(resampled_means(np.concatenate([a, b]), rng, draws), [len(a)], axis=1)
         drawn_a = np.take_along_axis(means_a, rng.integers(len(a), size=means_a.shape), axis=1)
         drawn_b = np.take_along_axis(means_b, rng.integers(len(b), size=means_b.shape), axis=1)
         resampled.append(_wins(drawn_a, drawn_b, rounding))
-    return _percentiles(np.mean(points), np.mean(resampled, axis=0), level)
+    return percentiles(np.mean(points), np.mean(resampled, axis=0), level)
 
 
-def _resampled_means(rows: FloatArray, rng: np.random.Generator, draws: int) -> FloatArray:
+def resampled_means(rows: FloatArray, rng: np.random.Generator, draws: int) -> FloatArray:
     """Means (draws, R) of rows (R, N) over customers drawn with replacement, the same for all rows."""
     customers = rows.shape[1]
     at_once = max(1, RESAMPLED_AT_ONCE // customers)
@@ -113,6 +115,7 @@ def _evaluated(statistic: Callable[[FloatArray], FloatArray], means: FloatArray)
     return result
 
 
-def _percentiles(point: np.floating, resampled: FloatArray, level: float) -> Estimate:
+def percentiles(point: np.floating, resampled: FloatArray, level: float) -> Estimate:
+    """An estimate whose interval holds the share `level` of the resampled values."""
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(float(point), float(low), float(high), float(resampled.std(ddof=1)))

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchmarks.resampling import _percentiles, _resampled_means
-from benchmarks.statistics import ROUNDING, Estimate, _check, _tables
+from benchmarks.resampling import percentiles, resampled_means
+from benchmarks.statistics import ROUNDING, Estimate, as_tables, check_sizes
 
 Floats = NDArray[np.float64]
 
@@ -32,15 +32,15 @@ def rank_agreement(
         ValueError: fewer than two agents, another number of them in the two worlds, tables as in `statistics` or of
             different customers, or too few draws.
     """
-    _check(level, draws)
+    check_sizes(level, draws)
     if len(here) != len(there) or len(here) < 2:
         raise ValueError(f"here, there: {len(here)} and {len(there)} agents; expected the same number, at least two")
     names = [f"here[{k}]" for k in range(len(here))] + [f"there[{k}]" for k in range(len(there))]
-    tables = _tables([*here, *there], names)
+    tables = as_tables([*here, *there], names)
     rounding = ROUNDING * max(float(np.abs(table).max()) for table in tables)
     count = len(here)
     starts = np.cumsum([0, *(len(table) for table in tables)])
-    rows = _resampled_means(np.concatenate(tables), rng, draws)
+    rows = resampled_means(np.concatenate(tables), rng, draws)
     drawn = np.empty((draws, 2 * count))
     for k in range(count):
         one, other = tables[k], tables[count + k]
@@ -50,7 +50,7 @@ def rank_agreement(
         drawn[:, count + k] = np.take_along_axis(rows[:, starts[count + k] :], again, axis=1).mean(axis=1)
     means = np.array([[table.mean() for table in tables]])
     point = _tau(means[:, :count], means[:, count:], rounding)[0]
-    return _percentiles(point, _tau(drawn[:, :count], drawn[:, count:], rounding), level)
+    return percentiles(point, _tau(drawn[:, :count], drawn[:, count:], rounding), level)
 
 
 def _tau(a: Floats, b: Floats, rounding: float) -> Floats:

@@ -57,7 +57,9 @@ class Rank(NamedTuple):
     letters: str  # compact letter display; the highest mean has an "a"
 
 
-class _Agent(NamedTuple):
+class AgentSummary(NamedTuple):
+    """What intervals and comparisons need of an agent's table (seeds, customers)."""
+
     mean: float
     profile: FloatArray  # (N,) averaged over seeds
     seed_effects: FloatArray  # (S,)
@@ -78,7 +80,7 @@ def mean_estimate(values: ArrayLike, level: float = 0.95) -> Estimate:
     Raises ValueError for a wrong shape, fewer than two customers, entries that are not finite, or a level
     outside (0, 1).
     """
-    return _interval(_contrast(_agents([values], ["values"]), [1.0]), level)
+    return _interval(_contrast(summaries([values], ["values"]), [1.0]), level)
 
 
 def paired_difference(values_a: ArrayLike, values_b: ArrayLike, level: float = 0.95) -> Estimate:
@@ -87,7 +89,7 @@ def paired_difference(values_a: ArrayLike, values_b: ArrayLike, level: float = 0
     Where equal training seeds push both agents the same way, the interval is too wide rather than too narrow.
     Raises ValueError as `mean_estimate` does, and when the numbers of customers differ.
     """
-    agents = _agents([values_a, values_b], ["values_a", "values_b"])
+    agents = summaries([values_a, values_b], ["values_a", "values_b"])
     return _interval(_contrast(agents, [1.0, -1.0]), level)
 
 
@@ -98,7 +100,7 @@ def relative(values: ArrayLike, reference: ArrayLike, level: float = 0.95) -> Es
     Raises ValueError as `paired_difference` does, and when the interval of the reference's mean is not above
     zero, since the ratio has no meaning then.
     """
-    agents = _agents([values, reference], ["values", "reference"])
+    agents = summaries([values, reference], ["values", "reference"])
     base = _interval(_contrast(agents[1:], [1.0]), level)
     if base.low <= 0:
         interval = f"[{base.low:.6g}, {base.high:.6g}]"
@@ -117,8 +119,8 @@ def ranks(values: Sequence[ArrayLike], level: float = 0.95) -> list[Rank]:
     exactly when they are not separable.
     Raises ValueError as `paired_difference` does, and for no agents.
     """
-    _check(level)
-    agents = _agents(values, [f"values[{k}]" for k in range(len(values))])
+    check_sizes(level)
+    agents = summaries(values, [f"values[{k}]" for k in range(len(values))])
     pairs = list(combinations(range(len(agents)), 2))
     contrasts = [_contrast([agents[i], agents[j]], [1.0, -1.0]) for i, j in pairs]
     chances = [_chance(contrast) for contrast in contrasts]
@@ -134,14 +136,20 @@ def ranks(values: Sequence[ArrayLike], level: float = 0.95) -> list[Rank]:
     ]
 
 
-def _check(level: float, draws: int = 100) -> None:
+def check_sizes(level: float, draws: int = 100) -> None:
+    """Raise a ValueError for a level outside (0, 1), or fewer than 100 draws."""
     if not 0 < level < 1:
         raise ValueError(f"level: {level}; expected a number between 0 and 1")
     if draws < 100:
         raise ValueError(f"draws: {draws}; expected at least 100")
 
 
-def _tables(values: Sequence[ArrayLike], names: Sequence[str]) -> list[FloatArray]:
+def as_tables(values: Sequence[ArrayLike], names: Sequence[str]) -> list[FloatArray]:
+    """Tables (seeds, customers) of the same customers as arrays.
+
+    Raises:
+        ValueError: none, or one that is not such a table; it is called by its name.
+    """
     if len(values) == 0:
         raise ValueError("values: no agents; expected at least one")
     tables: list[FloatArray] = []
@@ -163,11 +171,12 @@ def _tables(values: Sequence[ArrayLike], names: Sequence[str]) -> list[FloatArra
     return tables
 
 
-def _agents(values: Sequence[ArrayLike], names: Sequence[str]) -> list[_Agent]:
-    return [_summary(table) for table in _tables(values, names)]
+def summaries(values: Sequence[ArrayLike], names: Sequence[str]) -> list[AgentSummary]:
+    """What is needed of tables; see `as_tables`."""
+    return [_summary(table) for table in as_tables(values, names)]
 
 
-def _summary(table: FloatArray) -> _Agent:
+def _summary(table: FloatArray) -> AgentSummary:
     seeds, customers = table.shape
     profile = table.mean(axis=0)
     mean = float(profile.mean())
@@ -177,10 +186,10 @@ def _summary(table: FloatArray) -> _Agent:
         rest = table - profile - seed_effects[:, None]
         seed_variance = float(np.square(seed_effects).sum()) / ((seeds - 1) * seeds)
         rest_variance = float(np.square(rest).sum()) / ((seeds - 1) * (customers - 1) * seeds * customers)
-    return _Agent(mean, profile, seed_effects, seed_variance, rest_variance, float(np.abs(table).max()))
+    return AgentSummary(mean, profile, seed_effects, seed_variance, rest_variance, float(np.abs(table).max()))
 
 
-def _contrast(agents: Sequence[_Agent], weights: Sequence[float]) -> _Contrast:
+def _contrast(agents: Sequence[AgentSummary], weights: Sequence[float]) -> _Contrast:
     """Weighted sum of the agents' means."""
     weighted = list(zip(weights, agents, strict=True))
     mean = sum(weight * agent.mean for weight, agent in weighted)
@@ -201,7 +210,7 @@ def _contrast(agents: Sequence[_Agent], weights: Sequence[float]) -> _Contrast:
 
 
 def _interval(contrast: _Contrast, level: float) -> Estimate:
-    _check(level)
+    check_sizes(level)
     half = _student_quantile(level, contrast.degrees) * contrast.standard_error
     return Estimate(contrast.mean, contrast.mean - half, contrast.mean + half, contrast.standard_error)
 

@@ -215,8 +215,8 @@ def test_it_beats_silence_without_being_told_who_anybody_is(rule: str) -> None:
     played, quiet = (play(each, FREQUENCY, 77, 300, days=364) for each in (agent, Silence(FREQUENCY)))
     value = played.value - quiet.value
     assert value.mean() > 2 * value.std(ddof=1) / len(value) ** 0.5
-    shares = agent.segment_probabilities()
-    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
+    assert agent._believed is not None
+    np.testing.assert_allclose(agent._believed.weights().sum(axis=1), 1, rtol=1e-5)
 
 
 def test_the_rule_is_chosen_on_training_customers(tmp_path: Path) -> None:
