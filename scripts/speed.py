@@ -1,6 +1,5 @@
 """How fast it steps and trains on this machine, beside Gymnasium's own CartPole in the same run."""
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ from scripts.cli import calm_threads, command, console, say, table
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 _SIZES = [1, 64, 1024, 4096, 16384, 65536]
 _POPULATIONS = [10**4, 10**5, 10**6, 10**7]
+_PLANNED = ["Frequency-v0", "Style-v0", "Omnichannel-v0"]
 
 
 @app.command()
@@ -36,6 +36,7 @@ def speed(
     import torch
 
     from blockenv.scenarios import get
+    from scripts.speed_agents import training as trained
     from scripts.speed_measures import CART_POLE, by_customers
 
     torch.set_num_threads(threads)
@@ -55,13 +56,13 @@ def speed(
     ]
     title = f"{world.name}: {customers:,} rows, random actions, one core, {seconds:g} s each in turn"
     console.print(table(title, ["environment", "days/s", "quartiles", "of CartPole"], rows))
-    for name, rate in (_training(world) if training else {}).items():
+    for name, rate in (trained(world) if training else {}).items():
         say(f"{name}: {rate / 1e3:.1f} thousand training steps a second, end to end")
 
 
 def _write(path: Path, world: Any, customers: int, seconds: float, training: bool, largest: int) -> None:
     from blockenv.compiled.library import compiler
-    from scripts import speed_measures, speed_page
+    from scripts import speed_agents, speed_measures, speed_page
 
     machine = speed_measures.machine()
     populations = [size for size in _POPULATIONS if size <= largest]
@@ -83,44 +84,13 @@ def _write(path: Path, world: Any, customers: int, seconds: float, training: boo
         customers,
         speed_measures.memory(world),
         growth,
-        _training(world) if training else {},
+        speed_agents.planning(_PLANNED),
+        speed_agents.training(world) if training else {},
+        {agent: speed_agents.training_shares(world, agent) for agent in ("ppo", "dqn")} if training else {},
         picture.name,
     )
     path.write_text(text, encoding="utf-8")
     say(f"{path} and {picture}")
-
-
-def _training(world: Any) -> dict[str, float]:
-    """Steps a second of our learners on `world`, and of stable-baselines3's PPO as it comes on its own CartPole."""
-    import gymnasium as gym
-    from stable_baselines3 import PPO
-
-    from agents import agent_class
-    from benchmarks.configs import agent_settings
-
-    class Clock:
-        """Notes when learning starts for good, so that set-up does not count, and when it ends."""
-
-        first: tuple[int, float] | None = None
-        last: tuple[int, float] = (0, 0.0)
-
-        def advance(self, steps: int, total: int, metrics: Any) -> None:
-            self.last = (steps, time.process_time())
-            self.first = self.first or self.last
-
-    found = {}
-    for agent in ("ppo", "dqn"):
-        settings = agent_settings(agent, world.name, {"steps": 1_000_000})
-        learner, clock = agent_class(agent)(world, settings), Clock()
-        learner.fit(0, clock)
-        assert clock.first is not None
-        steps, took = clock.last[0] - clock.first[0], clock.last[1] - clock.first[1]
-        found[f"{agent} on {world.name}"] = steps / took
-    default = PPO("MlpPolicy", gym.make("CartPole-v1"), device="cpu")
-    started = time.process_time()
-    default.learn(3 * default.n_steps)
-    found["stable-baselines3's PPO as it comes, on CartPole-v1"] = 3 * default.n_steps / (time.process_time() - started)
-    return found
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ def shares(world: Scenario, customers: int, seconds: float, compiled_code: bool)
     days: list[float] = []
     turns: dict[str, list[float]] = {name: [] for _, _, name in parts}
     ends = time.perf_counter() + seconds
-    with _timed(parts, spent):
+    with timed(parts, spent):
         while time.perf_counter() < ends:
             spent.update(dict.fromkeys(turns, 0.0))
             started = time.process_time()
@@ -139,10 +139,10 @@ def shares(world: Scenario, customers: int, seconds: float, compiled_code: bool)
 
 
 @contextmanager
-def _timed(parts: list[tuple[Any, str, str]], spent: dict[str, float]) -> Iterator[None]:
+def timed(parts: list[tuple[Any, str, str]], spent: dict[str, float]) -> Iterator[None]:
     """Functions of modules and methods of objects that note how long they take."""
 
-    def timed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def watched(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         def wrapped(*arguments: Any, **options: Any) -> Any:
             started = time.process_time()
             try:
@@ -154,7 +154,7 @@ def _timed(parts: list[tuple[Any, str, str]], spent: dict[str, float]) -> Iterat
 
     originals = [(owner, function, getattr(owner, function)) for owner, function, _ in parts]
     for (owner, function, name), (_, _, original) in zip(parts, originals, strict=True):
-        setattr(owner, function, timed(original, name))
+        setattr(owner, function, watched(original, name))
     try:
         yield
     finally:

@@ -30,10 +30,12 @@ def page(
     shares_customers: int,
     memory: Memory,
     growth: list[Growth],
+    planning: dict[str, dict[str, float]],
     training: dict[str, float],
+    training_shares: dict[str, dict[str, float]],
     picture: str,
 ) -> str:
-    """The page, from the results of `speed_measures`; `picture` is where the plot lies, seen from the page."""
+    """The page, from what `speed_measures` and `speed_agents` found; `picture` is where the plot lies, seen from the page."""
     parts = [
         "# Speed\n\nWritten by `python -m scripts.speed --page docs/speed.md`; numbers are of one run on one machine, "
         "and only ratios carry over.\n"
@@ -58,8 +60,16 @@ def page(
     if training:
         rows = [[name, f"{rate / 1e3:.1f}"] for name, rate in training.items()]
         parts.append(
-            "## Training\n\nThousands of steps a second, end to end, with one thread; [training.md](training.md) has seconds to a score.\n\n"
-            + _table(["learner", "k steps/s"], rows)
+            "## Training\n\nThousands of steps a second, end to end, with one thread; [training.md](training.md) has "
+            f"seconds to a score.\n\n{_table(['learner', 'k steps/s'], rows)}\n\n"
+            f"Nanoseconds of a training step, and shares of it.\n\n{_shares(training_shares, 'learner')}"
+        )
+    if planning:
+        rows = [[name, *(f"{rate:,.1f}" for rate in found.values())] for name, found in planning.items()]
+        parts.append(
+            "## Planning\n\nCustomers a second for whom every day of a year is planned exactly, in all states, by "
+            "backward induction; a year because the cost grows with its days.\n\n"
+            + _table(["scenario", *next(iter(planning.values()))], rows)
         )
     return "\n\n".join(parts) + "\n"
 
@@ -123,13 +133,13 @@ def _times(found: dict[str, Rate]) -> str:
     return f"{found[COMPILED].median / found[NUMPY].median:.1f}"
 
 
-def _shares(shares: dict[str, dict[str, float]]) -> str:
+def _shares(shares: dict[str, dict[str, float]], kinds: str = "code") -> str:
     rows = [
         [kind, name, f"{value:.0f}", f"{value / sum(found.values()):.0%}"]
         for kind, found in shares.items()
         for name, value in found.items()
     ]
-    return _table(["code", "part", "ns", "share"], rows)
+    return _table([kinds, "part", "ns", "share"], rows)
 
 
 def _memory(memory: Memory) -> str:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from blockenv.compiled.library import compiler
 from blockenv.scenarios import get
-from scripts import speed, speed_measures, speed_page
+from scripts import speed, speed_agents, speed_measures, speed_page
 from scripts.stopwatch import Contender, Rate, bare, in_turn, population, random_actions
 
 WORLD = get("Frequency-v0")
@@ -91,6 +91,30 @@ def test_growth_adds_up() -> None:
     assert many.peak > 1e7
 
 
+@pytest.mark.parametrize("agent", ["ppo", "dqn"])
+def test_parts_of_a_training_step_add_up(agent: str) -> None:
+    found = speed_agents.training_shares(WORLD, agent, 60_000)
+    assert list(found)[-1] == "the rest"
+    parts = [value for name, value in found.items() if name != "the rest"]
+    assert len(parts) >= 3
+    assert min(parts) > 0.0
+
+
+def test_training_is_timed_from_its_first_word_on() -> None:
+    clock = speed_agents.Clock()
+    busy(0.05)  # set-up
+    clock.advance(100, 1000, {})
+    busy(0.05)
+    clock.advance(1000, 1000, {})
+    assert 0.8 * 18_000 < clock.rate <= 18_000 * 1.01
+
+
+def test_customers_are_planned_by_every_way_there_is() -> None:
+    found = speed_agents.planning(["Frequency-v0"], customers=4, days=14)["Frequency-v0"]
+    assert {"NumPy, float64", "NumPy, float32", "tensors, CPU, float32"} <= found.keys()
+    assert min(found.values()) > 1.0
+
+
 def test_the_page_says_what_was_measured(tmp_path: Path) -> None:
     rates = {
         size: {
@@ -112,7 +136,9 @@ def test_the_page_says_what_was_measured(tmp_path: Path) -> None:
         4096,
         speed_measures.Memory(1.0, 2.0, 3.0, 4.0, 5.0),
         growth,
+        {"Some-v0": {"float64": 12.0, "float32": 1234.5}},
         {"ppo": 61_000.0},
+        {"ppo": {"policy": 1000.0, "the rest": 3000.0}},
         "some.png",
     )
     assert "| 4,096 | 2 (1.00) | 0.5 (0.25) | 1 (0.50) | 1.25 (0.62) | 1.1 (0.55) |" in text
@@ -121,6 +147,8 @@ def test_the_page_says_what_was_measured(tmp_path: Path) -> None:
     assert "| 2 | 1.9 |" in text
     assert "| 100,000,000 (extrap.) | 200.00 | 50.000 | 5.06 | 1.00 |" in text
     assert "| ppo | 61.0 |" in text
+    assert "| ppo | the rest | 3000 | 75% |" in text
+    assert "| Some-v0 | 12.0 | 1,234.5 |" in text
     assert "](some.png)" in text
     speed_page.draw(rates, tmp_path / "some.png")
     assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
