@@ -4,19 +4,22 @@ It chooses between that learner and the one of stable-baselines3, which can do m
 must never depend on which it was.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import ClassVar, Literal, Self
 
 import torch as th
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from agents import checkpoints
-from agents.agent import Metrics, Monitor, training_seed
+from agents.agent import AgentError, Monitor, training_seed
 from agents.deep import DeepAgent, DeepSettings
+from agents.tensor_learning import TensorLearning
+from agents.tensor_training import TensorTraining
 from agents.vec_env import VecEnvAdapter
 from blockenv.envs.tensor_population import TensorPopulation
+
+# What there is to learn from where only what a firm sees is told.
+HEARD = {"informed_critic": False, "expected_churn": False, "reward": "realised"}
 
 
 class TensorSettings(DeepSettings):
@@ -26,11 +29,29 @@ class TensorSettings(DeepSettings):
         default="auto", description="auto takes tensors, which is faster, wherever it can do what is asked"
     )
 
+    SERVING: ClassVar[frozenset[str]] = frozenset((*HEARD, "steps", "envs"))  # see `while_serving`
+
     @model_validator(mode="after")
     def _learner_can(self) -> Self:
         if self.learner == "tensors" and not self._fits_tensors():
             raise ValueError("learner: 'tensors', expected 'auto' or 'stable_baselines3' with lags or interactions")
         return self
+
+    def while_serving(self, customers: int, days: int) -> Self:
+        """These settings for learning from customers who are served, one of them a row from the first day to the last.
+
+        Nobody is told what only a simulator knows, so the settings named in `SERVING` are no choice. Schedules are over
+        when the window is.
+
+        Raises:
+            AgentError: settings that tensors cannot learn with.
+        """
+        if not self.on_tensors():
+            wanted = {"lags": [], "interactions": False, "learner": "auto"}
+            wrong = [name for name, value in wanted.items() if getattr(self, name) != value]
+            found = "; ".join(f"{name}: {getattr(self, name)!r}, expected {wanted[name]!r}" for name in wrong)
+            raise AgentError(found)
+        return self.model_copy(update={**HEARD, "steps": customers * days, "envs": customers})
 
     def on_tensors(self) -> bool:
         """Whether tensors are learned on, rather than by stable-baselines3."""
@@ -40,37 +61,24 @@ class TensorSettings(DeepSettings):
         return not self.lags and not self.interactions
 
 
-class TensorLearner(Protocol):
-    """See `agents.tensor_ppo` and `agents.tensor_dqn`."""
-
-    steps: int
-
-    def __init__(
-        self,
-        policy: Any,
-        population: TensorPopulation,
-        settings: Any,
-        worth: Callable[[th.Tensor], th.Tensor] | None,
-        seed: int,
-    ) -> None:
-        """Begin with new customers."""
-
-    def learn(self, total: int, advance: Callable[[int, Metrics], None]) -> None:
-        """Go on until `total` customer-days."""
-
-    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Tensors and arrays for `restore`."""
-
-    def restore(self, tensors: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-        """Go on from a `state`."""
-
-
 class TensorAgent(DeepAgent):
     """A deep agent that learns on tensors wherever they can do what is asked."""
 
-    Learner: ClassVar[type[TensorLearner]]
+    Learner: ClassVar[type[TensorLearning]]
 
-    _learner: TensorLearner | None = None
+    _training: TensorTraining | None = None
+
+    def begin(self, first: th.Tensor, seed: int) -> TensorLearning:
+        """A learner that knows nothing yet, and changes `policy` from now on.
+
+        Args:
+            first: (N, D) what is seen on the first morning, on the agent's device.
+            seed: of the training run.
+        """
+        th.manual_seed(training_seed(seed))
+        self.policy = self._new_policy()
+        worth = self._worth if self.settings.informed_critic else None
+        return self.Learner(self.policy, first, self.settings, worth, training_seed(seed))
 
     def fit(self, seed: int, monitor: Monitor) -> None:
         """Learn for `settings.steps` customer-days, or what is left of them after `resume`."""
@@ -78,8 +86,6 @@ class TensorAgent(DeepAgent):
         if not settings.on_tensors():
             super().fit(seed, monitor)
             return
-        th.manual_seed(training_seed(seed))
-        self.policy = self._new_policy()
         population = TensorPopulation(
             settings.envs,
             self._informed if settings.informed_critic else self.scenario,
@@ -88,37 +94,36 @@ class TensorAgent(DeepAgent):
             stagger=True,
             shared=self.device.type == "cpu",
         )
-        worth = self._worth if settings.informed_critic else None
-        learner = self._learner = self.Learner(self.policy, population, settings, worth, training_seed(seed))
+        learner = self.begin(population.reset(training_seed(seed)), seed)
+        training = self._training = TensorTraining(learner, population, settings.expected_churn)
         if self._checkpoint is not None:
-            _restore(self._checkpoint, learner)
-        learner.learn(settings.steps, lambda steps, metrics: monitor.advance(steps, settings.steps, metrics))
+            _restore(self._checkpoint, training)
+        training.learn(settings.steps, lambda steps, metrics: monitor.advance(steps, settings.steps, metrics))
         monitor.advance(learner.steps, settings.steps, {})
-        self._learner = None
+        self._training = None
 
     def checkpoint(self, folder: Path) -> None:
         """Write all that `resume` needs; see `DeepAgent.checkpoint`."""
-        if self._learner is None:
+        if self._training is None:
             super().checkpoint(folder)
         else:
-            checkpoints.write_parts(
-                folder, *self._learner.state(), {"counters": {"num_timesteps": self._learner.steps}}
-            )
+            counters = {"num_timesteps": self._training.learner.steps}
+            checkpoints.write_parts(folder, *self._training.state(), {"counters": counters})
 
     def export(self, path: Path) -> None:
         """Write the policy as a stable-baselines3 .zip; see `DeepAgent.export`."""
-        if self._learner is None:
+        if self._training is None:
             super().export(path)
             return
         model = self._make_model(VecEnvAdapter(self._population(1)))
         model.policy.load_state_dict(self.policy.state_dict())
-        model.num_timesteps = self._learner.steps
+        model.num_timesteps = self._training.learner.steps
         model.save(path)
 
 
-def _restore(folder: Path, learner: TensorLearner) -> None:
+def _restore(folder: Path, training: TensorTraining) -> None:
     tensors, arrays, _ = checkpoints.read_parts(folder)
     try:
-        learner.restore(tensors, arrays)
+        training.restore(tensors, arrays)
     except checkpoints.MISFITS as error:
         raise checkpoints.misfit(folder, error) from error

@@ -9,15 +9,13 @@ from typing import Any, NamedTuple
 
 import torch as th
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from agents.agent import Metrics
 from agents.gradients import FlatParameters, Layer, backward, forward
 from agents.networks import draw_rows
 from agents.policies import FactoredDQNPolicy, FactoredQNetwork
-from agents.tensor_learning import TensorLearning
+from agents.tensor_learning import Lived, TensorLearning
 from agents.tensor_stretches import Stretches
-from blockenv.envs.tensor_population import TensorPopulation
 
 _REPORTS = 200  # in all
 _MARK = "stretches."  # before the names of the arrays of memory
@@ -38,24 +36,26 @@ class _Network(NamedTuple):
 class TensorDQN(TensorLearning):
     """Double, dueling, n-step deep Q-learning; see `agents.dqn`."""
 
+    longest, epsilon = 10.0, 1e-8
+
     def __init__(
         self,
         policy: FactoredDQNPolicy,
-        population: TensorPopulation,
+        first: Tensor,
         settings: Any,
         worth: Callable[[Tensor], Tensor] | None,
         seed: int,
     ) -> None:
-        """Begin with new customers; see `TensorLearning`.
+        """Begin with what the policy knows; see `TensorLearning`.
 
         Args:
             policy: factored networks without interactions, whose value has layers of its own.
-            population: on the policy's device.
+            first: (N, D) what is seen on the first morning, on the policy's device.
             settings: of DQN, `agents.dqn.DQNSettings`.
             worth: rewards are judged against it, and errors count by it to the power 1 - `settings.balance`.
-            seed: of the customers, and of the coins of the policy.
+            seed: of the coins of the policy.
         """
-        super().__init__(policy, policy.q_net, population, settings, worth, seed, longest=10.0, epsilon=1e-8)
+        super().__init__(policy, first, settings, worth, seed)
         network: Any = policy.q_net
         self._head = network.head
         self._for_chooser, self._for_critic = slice(0, network.actor_columns), slice(network.critic_from, None)
@@ -67,26 +67,45 @@ class TensorDQN(TensorLearning):
         adds = self._head.expand if self._head.factored else th.eye(actions, device=self._device)
         self._adds = adds - adds[:, :1]
         self._adds_by_action = self._adds.t().contiguous()
-        capacity = max(settings.buffer // population.num_envs, 1)
-        self._stretches = Stretches(self._first, capacity, settings.stretch)
-        self._loss: Tensor | None = None  # of the last update
+        self._rows = len(first)
+        self._starts = max(settings.warm_up, settings.stretch * self._rows)  # customer-days before the first update
+        self._stretches = Stretches(first, max(settings.buffer // self._rows, 1), settings.stretch)
+        self._action = th.zeros(self._rows, dtype=th.int64, device=self._device)  # of today
+
+    @property
+    def morning(self) -> Tensor:
+        """(N, D) seen today."""
+        return self._stretches.morning
+
+    @property
+    def pause(self) -> int:
+        """Something is told a few hundred times."""
+        return max(self.total // _REPORTS, 1)
 
     @th.no_grad()
-    def learn(self, total: int, advance: Callable[[int, Metrics], None]) -> None:
-        """Go on until `total` customer-days; `advance` hears of the days so far a few hundred times."""
-        settings, rows = self._settings, self._population.num_envs
-        starts, pause = max(settings.warm_up, settings.stretch * rows), max(total // _REPORTS, 1)
-        while self.steps < total:
-            explores = 1.0 if self.steps < starts else self._exploration(self.steps / total)
-            self._live(explores)
-            reports = (self.steps + rows) // pause > self.steps // pause
-            self.steps += rows
-            if self._stretches.days % settings.target_every == 0:
-                self._target.flat.values.lerp_(self._online.flat.values, settings.tau)
-            if self.steps > starts:
-                self._update(max(1.0 - self.steps / total, 0.0))
-            if reports:
-                advance(self.steps, self._report())
+    def choose(self) -> Tensor:
+        """(N,) the best actions, but for those that explore."""
+        explores = 1.0 if self.steps < self._starts else self._exploration(self.steps / self.total)
+        self._action = self._choose(self._stretches.morning, explores)
+        return self._action
+
+    @th.no_grad()
+    def take(self, lived: Lived) -> None:
+        """Remember a day, and learn from any days that are remembered."""
+        settings, seen = self._settings, self._stretches.morning
+        worth = th.ones_like(seen[:, 0]) if self._worth is None else self._worth(seen)
+        self._stretches.add(
+            self._action,
+            lived.reward * (settings.reward_scale / worth),
+            settings.gamma * (1.0 - lived.leaving),
+            worth ** (1.0 - settings.balance),
+            lived,
+        )
+        self.steps += self._rows
+        if self._stretches.days % settings.target_every == 0:
+            self._target.flat.values.lerp_(self._online.flat.values, settings.tau)
+        if self.steps > self._starts:
+            self._update(self._left())
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Tensors and arrays with which `restore` goes on as if nothing had happened."""
@@ -99,26 +118,14 @@ class TensorDQN(TensorLearning):
         remembered = {name[len(_MARK) :]: values for name, values in arrays.items() if name.startswith(_MARK)}
         self._stretches.restore(remembered)
 
+    def _learned(self) -> nn.Module:
+        network: nn.Module = self.policy.q_net
+        return network
+
     def _exploration(self, done: float) -> float:
         settings = self._settings
         way = min(done / settings.explore_share, 1.0)
         return float(settings.explore_from + way * (settings.explore_to - settings.explore_from))
-
-    def _live(self, explores: float) -> None:
-        """A day of everybody."""
-        settings, seen = self._settings, self._stretches.morning
-        action = self._choose(seen, explores)
-        worth = th.ones_like(seen[:, 0]) if self._worth is None else self._worth(seen)
-        step = self._population.step(action)
-        leaving = step.outcome.churn_probability if settings.expected_churn else step.terminated.to(seen.dtype)
-        self._stretches.add(
-            action,
-            step.reward * (settings.reward_scale / worth),
-            settings.gamma * (1.0 - leaving),
-            worth ** (1.0 - settings.balance),
-            step,
-        )
-        self._watch(step.outcome)
 
     def _choose(self, seen: Tensor, explores: float) -> Tensor:
         """(N,) the best action, or with probability `explores` mostly silence and else any message that can be sent."""
@@ -149,7 +156,7 @@ class TensorDQN(TensorLearning):
         promised_value = forward(self._target.critic, after[:, self._for_critic])[-1].view(shape)
         weight = drawn.emphasis * (2.0 / drawn.emphasis.sum(1, keepdim=True))
         for each in range(settings.updates):
-            self._loss = self._descend(
+            loss = self._descend(
                 drawn.seen[each],
                 drawn.action[each],
                 drawn.reward[each] + drawn.discount[each] * promised_value[each, :, 0],
@@ -158,6 +165,7 @@ class TensorDQN(TensorLearning):
                 promised[each],
                 barred[each],
             )
+        self.metrics = {"train/loss": loss}
 
     def _descend(
         self,
@@ -195,9 +203,3 @@ class TensorDQN(TensorLearning):
         backward(self._online.critic, valued, gradient)
         self._step()
         return th.dot(error, gradient.squeeze(1)) / 2.0
-
-    def _report(self) -> Metrics:
-        """What became of the customers since the last report, for whoever watches."""
-        metrics = self._told(self._stretches.morning)
-        told = metrics if self._loss is None else metrics | {"train/loss": self._loss}
-        return {name: float(value) for name, value in told.items()}

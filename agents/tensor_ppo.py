@@ -12,60 +12,83 @@ import torch as th
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.agent import Metrics
 from agents.gradients import backward, forward, surrogate
 from agents.networks import draw_rows
 from agents.policies import FactoredActorCriticPolicy
-from agents.tensor_learning import TensorLearning, same_shape
-from blockenv.envs.tensor_population import TensorPopulation, TensorStep
+from agents.tensor_learning import Lived, TensorLearning, same_shape
 
 
 class TensorPPO(TensorLearning):
     """Proximal policy optimisation (Schulman et al. 2017)."""
 
+    longest, epsilon = 0.5, 1e-5
+
     def __init__(
         self,
         policy: FactoredActorCriticPolicy,
-        population: TensorPopulation,
+        first: Tensor,
         settings: Any,
         worth: Callable[[Tensor], Tensor] | None,
         seed: int,
     ) -> None:
-        """Begin with new customers; see `TensorLearning`.
+        """Begin with what the policy knows; see `TensorLearning`.
 
         Args:
             policy: a factored actor and critic without interactions.
-            population: on the policy's device.
+            first: (N, D) what is seen on the first morning, on the policy's device.
             settings: of PPO, `agents.ppo.PPOSettings`.
             worth: rewards are judged against it, and advantages count by it to the power 1 - `settings.balance`.
-            seed: of the customers, and of the coins of the policy.
+            seed: of the coins of the policy.
         """
-        super().__init__(policy, policy, population, settings, worth, seed, longest=0.5, epsilon=1e-5)
+        super().__init__(policy, first, settings, worth, seed)
         network: Any = policy
         parts, self._head = network.mlp_extractor, network.action_net
         self._for_actor, self._for_critic = parts.actor_columns, parts.critic_columns
         self._actor = self._flat.layers([*parts.policy_net, self._head.scores])
         self._critic = self._flat.layers([*parts.value_net, network.value_net])
         self._spread = self._head.expand.t().contiguous() if self._head.factored else None
-        days, rows = settings.rollout, population.num_envs
-        self._seen = th.empty(days + 1, rows, self._first.shape[1], device=self._device)
-        self._seen[-1] = self._first
+        days, rows = settings.rollout, len(first)
+        self._seen = th.empty(days + 1, *first.shape, device=self._device)
+        self._seen[-1] = first
+        self._day = days  # of the rollout; the last is over when the next one begins
         self._action = th.empty(days, rows, 1, dtype=th.int64, device=self._device)
         self._log_probability, self._reward, self._leaving, self._going_on = (
             th.empty(days, rows, 1, device=self._device) for _ in range(4)
         )
-        self._metrics: dict[str, Tensor] = {}  # read by nobody before the end of an update
+        self._finals: list[tuple[int, Tensor, Tensor]] = []  # day, rows whose episode ended, the last seen of them
+
+    @property
+    def morning(self) -> Tensor:
+        """(N, D) seen today."""
+        return self._seen[self._day]
+
+    @property
+    def pause(self) -> int:
+        """Something is told after every update, which is when `steps` grows."""
+        return 1
 
     @th.no_grad()
-    def learn(self, total: int, advance: Callable[[int, Metrics], None]) -> None:
-        """Go on until `total` customer-days; `advance` hears of the days so far between two updates."""
-        while self.steps < total:
-            left = 1.0 - self.steps / total
-            self._collect()
+    def choose(self) -> Tensor:
+        """(N,) actions drawn from the policy as it stands."""
+        if self._day == self._settings.rollout:
+            self._begin()
+        day = self._day
+        probability = th.softmax(self._logits(self._seen[day])[1], 1)
+        uniform = th.rand(len(probability), generator=self._coins, device=self._device)
+        action = draw_rows(probability, uniform).unsqueeze(1)
+        self._action[day] = action
+        self._log_probability[day] = probability.gather(1, action).clamp_(min=1e-30).log_()
+        return action.squeeze(1)
+
+    @th.no_grad()
+    def take(self, lived: Lived) -> None:
+        """Take note of a day, and learn from `settings.rollout` of them."""
+        self._note(lived)
+        if self._day == self._settings.rollout:
+            left = self._left()
             targets, advantages = self._judge()
             self._update(targets, advantages, left)
             self.steps += self._reward.numel()
-            advance(self.steps, {name: float(value) for name, value in self._metrics.items()})
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Tensors and arrays with which `restore` goes on as if nothing had happened."""
@@ -78,6 +101,7 @@ class TensorPPO(TensorLearning):
         super().restore(tensors, arrays)
         same_shape("seen", tensors["seen"], self._seen[-1])
         self._seen[-1] = tensors["seen"].to(self._device)
+        self._day = self._settings.rollout
 
     def _logits(self, seen: Tensor) -> tuple[list[Tensor], Tensor]:
         """What passed the actor's layers, and the logits (B, A)."""
@@ -89,51 +113,45 @@ class TensorPPO(TensorLearning):
         """(B, 1) of what is seen (B, D)."""
         return forward(self._critic, seen[:, self._for_critic])[-1]
 
-    def _collect(self) -> None:
-        """Live `settings.rollout` days by the policy as it stands."""
+    def _begin(self) -> None:
+        """Begin a rollout on the morning that the last one ended with."""
         self._seen[0] = self._seen[-1]
         self._going_on.fill_(1.0)
-        self._ended: list[tuple[int, TensorStep]] = []
-        for day in range(self._settings.rollout):
-            probability = th.softmax(self._logits(self._seen[day])[1], 1)
-            uniform = th.rand(len(probability), generator=self._coins, device=self._device)
-            action = draw_rows(probability, uniform).unsqueeze(1)
-            self._action[day] = action
-            self._log_probability[day] = probability.gather(1, action).clamp_(min=1e-30).log_()
-            step = self._population.step(action.squeeze(1))
-            self._seen[day + 1] = step.observation
-            self._reward[day, :, 0] = step.reward
-            self._leaving[day, :, 0] = step.outcome.churn_probability
-            if len(step.final_rows):
-                self._going_on[day, step.final_rows] = 0.0
-                self._ended.append((day, step))
-            self._watch(step.outcome)
-        self._metrics |= self._told(self._seen[-1])
+        self._finals = []
+        self._day = 0
+
+    def _note(self, lived: Lived) -> None:
+        """Write down what came of today, and go on to the next morning."""
+        day = self._day
+        self._seen[day + 1] = lived.observation
+        self._reward[day, :, 0] = lived.reward
+        self._leaving[day, :, 0] = lived.leaving
+        if len(lived.final_rows):
+            self._going_on[day, lived.final_rows] = 0.0
+            self._finals.append((day, lived.final_rows, lived.final_observation))
+        self._day += 1
 
     def _judge(self) -> tuple[Tensor, Tensor]:
         """Targets of the critic and advantages of the actions, (days, rows, 1) each.
 
-        Generalised advantage estimation (Schulman et al. 2016). With expected churn what follows is weighed by the
-        probability of staying, and a departure cuts an episode off just as the time limit does.
+        Generalised advantage estimation (Schulman et al. 2016). What follows is weighed by the probability of staying,
+        which is 0 after a departure where departures are told of as they fall.
         """
         settings, days = self._settings, self._settings.rollout
         values = self._values(self._seen.flatten(0, 1)).view(days + 1, -1, 1)
         follows = values[1:].clone()
-        stays = 1.0 - self._leaving if settings.expected_churn else th.ones_like(self._leaving)
-        for day, step in self._ended:
-            follows[day, step.final_rows] = self._values(step.final_observation)
-            if not settings.expected_churn:
-                stays[day, step.final_rows, 0] = 1.0 - step.terminated[step.final_rows].float()
+        for day, rows, seen in self._finals:
+            follows[day, rows] = self._values(seen)
         worth = None if self._worth is None else self._worth(self._seen[:-1].flatten(0, 1)).view_as(self._reward)
         scale = settings.reward_scale if worth is None else settings.reward_scale / worth
-        surprise = self._reward * scale + settings.gamma * stays * follows - values[:-1]
+        surprise = self._reward * scale + settings.gamma * (1.0 - self._leaving) * follows - values[:-1]
         advantages = th.empty_like(surprise)
         later = th.zeros_like(surprise[0])
         for day in range(days - 1, -1, -1):
             later = surprise[day] + settings.gamma * settings.gae_lambda * self._going_on[day] * later
             advantages[day] = later
         targets = advantages + values[:-1]
-        self._metrics["train/explained_variance"] = 1.0 - advantages.var(correction=0) / (
+        self.metrics["train/explained_variance"] = 1.0 - advantages.var(correction=0) / (
             targets.var(correction=0) + 1e-8
         )
         return targets, advantages if worth is None else advantages * worth ** (1.0 - settings.balance)
@@ -173,7 +191,7 @@ class TensorPPO(TensorLearning):
         error = valued[-1] - target
         backward(self._critic, valued, error * (2.0 * settings.value_weight / len(error)))
         self._step()
-        self._metrics |= {
+        self.metrics |= {
             "train/approx_kl": found.divergence,
             "train/entropy": found.entropy,
             "train/value_loss": error.square().mean(),

@@ -10,7 +10,7 @@ import torch as th
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blockenv.envs.tensor_population import TensorStep
+from agents.tensor_learning import Lived
 
 
 class Draw(NamedTuple):
@@ -59,17 +59,17 @@ class Stretches:
         """(N, D) seen today."""
         return self._seen[self.days % len(self._seen)]
 
-    def add(self, action: Tensor, reward: Tensor, discount: Tensor, emphasis: Tensor, step: TensorStep) -> None:
+    def add(self, action: Tensor, reward: Tensor, discount: Tensor, emphasis: Tensor, lived: Lived) -> None:
         """Take a day of all rows, (N,) each, and what was seen after it."""
         slot, tomorrow = self.days % len(self._seen), (self.days + 1) % len(self._seen)
         self._action[slot], self._reward[slot] = action, reward
         self._discount[slot], self._emphasis[slot] = discount, emphasis
         self._after[slot] = 0
         self._gone_before[slot] = self._gone
-        if len(step.final_rows):
-            numbers = self._keep(step.final_observation, int(self._gone_before[tomorrow]))
-            self._after[slot, step.final_rows] = -1 - numbers
-        self._seen[tomorrow] = step.observation
+        if len(lived.final_rows):
+            numbers = self._keep(lived.final_observation, int(self._gone_before[tomorrow]))
+            self._after[slot, lived.final_rows] = -1 - numbers
+        self._seen[tomorrow] = lived.observation
         self.days += 1
         if self.days >= self._length:
             self._finish(self.days - self._length)

@@ -14,7 +14,7 @@ from agents import agent_class
 from agents.agent import learns
 from benchmarks import store
 from benchmarks.code import UNKNOWN, code_of, with_modules
-from benchmarks.configs import Suite, agent_settings, place_of, world_and_law
+from benchmarks.configs import Suite, agent_settings, place_of, settings_while_serving, world_and_law
 from benchmarks.submissions import SubmissionError, described, is_submission
 from blockenv import Scenario
 from blockenv.scenarios import get
@@ -82,7 +82,7 @@ def cells(suite: Suite) -> list[Cell]:
         home = school if school.digest != world.digest or law else None
         days = suite.days or world.evaluation_days
         for agent in suite.agents:
-            settings, learner, own, trouble = _introduced(agent, school, suite.settings.get(agent))
+            settings, learner, own, trouble = _introduced(agent, school, suite)
             code = played_by(own, law, online)
             found += [
                 Cell(world, agent, seed, suite.customers, days, settings, code, trouble, home, law, online)
@@ -96,15 +96,20 @@ def played_by(code: str, law: str, online: bool) -> str:
     return with_modules(code, [*(["laws.py"] if law else []), *(["online.py"] if online else [])])
 
 
-def _introduced(agent: str, world: Scenario, changes: dict[str, Any] | None) -> tuple[dict[str, Any], bool, str, str]:
+def _introduced(agent: str, world: Scenario, suite: Suite) -> tuple[dict[str, Any], bool, str, str]:
     """Settings, whether it learns, code, and what is wrong with it; nobody's own code is imported into this process."""
+    changes = suite.settings.get(agent)
     if is_submission(agent):
         try:
             return *described(agent, changes), ""
         except SubmissionError as error:
             return dict(changes or {}), False, UNKNOWN, str(error)
     kind = agent_class(agent)
-    return agent_settings(agent, world.name, changes).model_dump(mode="json"), learns(kind), code_of(kind), ""
+    if suite.track == "online":
+        settings = settings_while_serving(agent, world, suite.customers, suite.days, changes)
+    else:
+        settings = agent_settings(agent, world.name, changes)
+    return settings.model_dump(mode="json"), learns(kind), code_of(kind), ""
 
 
 def stored(wanted: list[Cell], folder: Path, any_code: bool = False) -> Stored:

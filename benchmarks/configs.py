@@ -135,19 +135,15 @@ def suite(path: Path, more_agents: Sequence[str] = ()) -> Suite:
                 with contextlib.suppress(SubmissionError):
                     described(agent, found.settings.get(agent))
                 continue
-            if found.track == "online" and not _serves(agent):
-                raise ConfigError(f"agent: {agent!r} cannot learn while it serves, expected a bandit or a rule")
             for world in worlds:
-                agent_settings(agent, world.name, found.settings.get(agent))
+                settings = found.settings.get(agent)
+                if found.track == "online":
+                    settings_while_serving(agent, world, found.customers, found.days, settings)
+                else:
+                    agent_settings(agent, world.name, settings)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
     return found
-
-
-def _serves(agent: str) -> bool:
-    """Whether an agent of `agents.AGENTS` can take part in the online track."""
-    kind = agent_class(agent)
-    return not learns(kind) or issubclass(kind, LinearBandit)
 
 
 def on_device(found: Suite, device: str) -> Suite:
@@ -213,6 +209,28 @@ def agent_settings(agent: str, scenario: str, changes: Mapping[str, Any] | None 
         except AgentError as error:
             raise ConfigError(str(error)) from error
     return parsed(kind.Settings, values | dict(changes or {}), f"settings of {agent}")
+
+
+def settings_while_serving(
+    agent: str, world: Scenario, customers: int, days: int | None, changes: Mapping[str, Any] | None = None
+) -> Any:
+    """Settings of `agent` on the online track: as `agent_settings`, but for those that the track itself sets.
+
+    Raises:
+        ConfigError, AgentError: as `agent_settings`; or the agent cannot learn while it serves, or not with its settings.
+    """
+    kind, found = agent_class(agent), agent_settings(agent, world.name, changes)
+    if not hasattr(found, "while_serving"):
+        if learns(kind) and not issubclass(kind, LinearBandit):
+            raise ConfigError(f"agent: {agent!r} cannot learn while it serves, expected a rule, a bandit, ppo or dqn")
+        return found
+    no_choice = sorted(found.SERVING & set(changes or {}))
+    if no_choice:
+        raise ConfigError(f"settings of {agent}: {no_choice} given, expected none that the online track sets itself")
+    try:
+        return found.while_serving(customers, days or world.evaluation_days)
+    except AgentError as error:
+        raise ConfigError(f"agent: {agent!r} cannot learn while it serves ({error})") from error
 
 
 def assignments(words: list[str]) -> dict[str, Any]:

@@ -3,6 +3,10 @@
 The held-out customers are served once, from their first day to the last, by a policy that knows no other; it hears every
 evening what the firm could see. Nobody is left out of the batch who has left for ever: the firm does not know. What a
 policy is worth here includes all that it lost while it learned, and so do the blocks that it caused.
+
+PPO and DQN learn as `agents.serving` describes. Of their settings the track itself sets `reward`, `expected_churn`,
+`informed_critic`, `envs` and `steps` (see `agents.on_tensors`): money as it fell, nothing hidden, a row a customer, and
+schedules that end with the window. All others are those of the suite.
 """
 
 from typing import Any
@@ -95,7 +99,14 @@ class OnlineSubmission(Submission):
 def newcomer(cell: Cell) -> Policy:
     """The agent of a cell as it knows nothing; rules play as they are made, without any tuning."""
     kind = agent_class(cell.agent)
-    agent = kind(cell.world, kind.Settings.model_validate(cell.settings))
+    settings = kind.Settings.model_validate(cell.settings)
+    if hasattr(kind.Settings, "while_serving"):
+        from agents.serving import Serving  # takes seconds to import
+
+        # Where scenarios show everything, it is not shown to whoever learns here.
+        deep: Any = kind(cell.world.model_copy(update={"observe": "log"}), settings)
+        return Serving(deep, cell.seed)
+    agent = kind(cell.world, settings)
     return OnlineBandit(agent, cell.seed) if isinstance(agent, LinearBandit) else agent
 
 

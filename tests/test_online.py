@@ -10,7 +10,7 @@ import yaml
 from agents import agent_class
 from benchmarks import experiment, store
 from benchmarks.cells import cells
-from benchmarks.configs import ConfigError, Suite, suite
+from benchmarks.configs import ConfigError, Suite, on_device, suite
 from benchmarks.findings import findings
 from benchmarks.laws import Bent, Law
 from benchmarks.online import Commit, OnlineBandit, newcomer
@@ -163,6 +163,59 @@ def test_rows_say_that_they_are_online_and_can_be_made_again(folder: Path, tmp_p
     assert cells(offline)[0].key not in {row["key"] for row in rows}
 
 
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Suite, Path]:
+    place = tmp_path_factory.mktemp("deep")
+    small = {"hidden": [8], "critic_hidden": [8], "batch": 64}
+    asked = Suite(
+        **SUITE.model_dump()
+        | {
+            "agents": ["ppo", "dqn"],
+            "settings": {"ppo": {**small, "entropy": 0.03, "rollout": 8}, "dqn": {**small, "warm_up": 400}},
+        }
+    )
+    experiment.run(asked, place, 1)
+    return asked, place
+
+
+def test_rows_of_deep_learners_say_what_they_learned_from_and_can_be_made_again(
+    deep: tuple[Suite, Path], tmp_path: Path
+) -> None:
+    rows = store.read_rows(deep[1])
+    assert {(row["agent"], row["seed"]) for row in rows} == {
+        (agent, seed) for agent in ("ppo", "dqn") for seed in (0, 1)
+    }
+    for row in rows:
+        given = row["settings"]
+        assert (given["informed_critic"], given["expected_churn"], given["reward"]) == (False, False, "realised")
+        assert (given["steps"], given["envs"]) == (80 * 60, 80)
+        assert given["hidden"] == [8]
+        assert given.get("entropy", 0.03) == 0.03
+        assert row["training_days"] == 0
+        assert row["messages_a_week"] > 0
+    by_agent = {agent: {row["value"] for row in rows if row["agent"] == agent} for agent in ("ppo", "dqn")}
+    assert {len(values) for values in by_agent.values()} == {2}, "training seeds have to differ"
+    again = [row for row in rows if row["seed"] == 1]
+    assert [each.verdict for each in verify(again, tmp_path)] == ["agrees", "agrees"]
+
+
+def test_a_deep_learner_is_shown_no_more_where_scenarios_show_everything(deep: tuple[Suite, Path]) -> None:
+    for cell in cells(deep[0]):
+        shown = cell._replace(world=WORLD.model_copy(update={"observe": "full"}))
+        values = [
+            play(newcomer(each), each.world, customers=80, days=30, batch=80, compact=False).value.tolist()
+            for each in (cell, shown)
+        ]
+        assert values[0] == values[1]
+
+
+def test_settings_of_a_suite_hold_on_the_online_track(deep: tuple[Suite, Path]) -> None:
+    told = {cell.agent: cell.settings for cell in cells(on_device(deep[0], "cpu"))}
+    assert {settings["device"] for settings in told.values()} == {"cpu"}
+    offline = Suite(**deep[0].model_dump() | {"track": "offline"})
+    assert {cell.settings["informed_critic"] for cell in cells(offline)} == {True}
+
+
 def test_regret_is_what_is_missing_to_full_information(tmp_path: Path) -> None:
     whole = Suite(
         **SUITE.model_dump() | {"days": None, "agents": ["silence", "random"], "settings": {}, "customers": 64}
@@ -191,6 +244,13 @@ def test_who_cannot_learn_while_serving_is_refused(tmp_path: Path) -> None:
             suite(path)
         return str(caught.value)
 
-    assert "'ppo' cannot learn while it serves" in refused(agents=["ppo"])
+    assert "'ppo_memory' cannot learn while it serves (lags: [91], expected [])" in refused(agents=["ppo_memory"])
+    other = {"agents": ["dqn"], "settings": {"dqn": {"learner": "stable_baselines3"}}}
+    assert "'dqn' cannot learn while it serves (learner: 'stable_baselines3', expected 'auto')" in refused(**other)
+    for name, value in (("steps", 5), ("envs", 5), ("informed_critic", True), ("expected_churn", False)):
+        no_choice = {"agents": ["ppo"], "settings": {"ppo": {name: value, "entropy": 0.1}}}
+        assert f"settings of ppo: ['{name}'] given, expected none" in refused(**no_choice)
+    assert "settings of ppo: entropy" in refused(agents=["ppo"], settings={"ppo": {"entropy": -1}})
+    assert "'personal_cap' cannot learn while it serves, expected a rule" in refused(agents=["personal_cap"])
     assert "nobody is trained before" in refused(trained_on="Omnichannel-v0")
     assert "track: " in refused(track="sideways")

@@ -13,32 +13,33 @@ from hypothesis import strategies as st
 from stable_baselines3 import DQN
 from torch import Tensor
 
-from agents.agent import AgentError, Metrics, Unwatched, parsed
+from agents.agent import AgentError, parsed
 from agents.algorithms import BatchedDQN
 from agents.dqn import DQNAgent, DQNSettings
 from agents.policies import FactoredDQNPolicy
 from agents.tensor_dqn import TensorDQN
+from agents.tensor_learning import Lived
 from agents.tensor_stretches import Draw, Stretches
+from agents.tensor_training import TensorTraining
 from blockenv import Scenario
-from blockenv.envs import PopulationEnv
-from blockenv.envs.tensor_population import TensorPopulation, TensorStep
-from blockenv.scenarios import get
+from blockenv.envs.tensor_population import TensorStep
+from tests.tensor_learners import (
+    DEVICES,
+    FORMS,
+    SEED,
+    Trainee,
+    assert_both_tell_the_same,
+    assert_does_not_fit,
+    assert_goes_on,
+    assert_is_missed,
+    assert_repeats,
+    customers_of,
+    exported,
+    fleeting,
+)
 
-ROWS, HORIZON, SEED = 100, 10, 64 * 3
+ROWS = 100
 TOTAL = 30 * ROWS
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not th.cuda.is_available(), reason="no GPU on this machine")),
-]
-# Customers on a CPU live in arrays whose memory tensors share, or in tensors of their own.
-FORMS = pytest.mark.parametrize("shared", [True, False], ids=["shared", "own"])
-
-
-def fleeting() -> Scenario:
-    """Customers who leave soon, and show everything."""
-    world = get("Style-v0")
-    response = world.response.model_copy(update={"churn_probability": 0.06})
-    return world.model_copy(update={"response": response, "observe": "full"})
 
 
 def settings(**changes: Any) -> DQNSettings:
@@ -48,8 +49,8 @@ def settings(**changes: Any) -> DQNSettings:
     return found
 
 
-class Learner(TensorDQN):
-    """One whose customers leave or are cut off soon, and who keeps a diary."""
+class Learner(Trainee, TensorDQN):
+    """One whose customers leave or are cut off soon."""
 
     def __init__(
         self,
@@ -66,28 +67,13 @@ class Learner(TensorDQN):
         with th.no_grad():
             policy.q_net.head.scores.weight.copy_(0.3 * th.randn(policy.q_net.head.scores.weight.shape))
         policy.q_net_target.load_state_dict(policy.q_net.state_dict())
-        given = agent.settings
-        population = TensorPopulation(
-            given.envs,
-            agent.scenario,
-            device,
-            max_episode_steps=HORIZON,
-            reward=given.reward,
-            stagger=True,
-            shared=shared,
-        )
-        super().__init__(policy, population, given, agent._worth if worth else None, seed)
-        self.told: list[Metrics] = []
+        given, population = agent.settings, customers_of(agent, shared, device)
+        self.population = population
+        super().__init__(policy, population.reset(seed), given, agent._worth if worth else None, seed)
+        self.training, self.told = TensorTraining(self, population, given.expected_churn), []
 
     def learn_on(self, total: int = TOTAL) -> list[Tensor]:
-        """All weights after `total` customer-days."""
-        self.learn(total, lambda steps, metrics: self.told.append(metrics))
-        return [each.detach().clone() for each in self.policy.state_dict().values()]
-
-
-def assert_same(found: list[Tensor], expected: list[Tensor]) -> None:
-    for one, other in zip(found, expected, strict=True):
-        assert th.equal(one, other)
+        return super().learn_on(total)
 
 
 # --- what is remembered ---
@@ -105,7 +91,7 @@ class Day(NamedTuple):
     ended: Tensor
 
 
-def lives(rows: int, count: int, ending: float, seed: int) -> tuple[Tensor, list[tuple[Day, TensorStep]]]:
+def lives(rows: int, count: int, ending: float, seed: int) -> tuple[Tensor, list[tuple[Day, Lived]]]:
     """What is seen first, and made-up days of which a share is a customer's last."""
     coins = th.Generator().manual_seed(seed)
     first = seen = th.rand(rows, 2, generator=coins)
@@ -117,8 +103,7 @@ def lives(rows: int, count: int, ending: float, seed: int) -> tuple[Tensor, list
         ended = th.rand(rows, generator=coins) < ending
         gone = ended.nonzero().squeeze(1)
         after = th.where(ended[:, None], newcomers, tomorrow)
-        outcome: Any = None
-        step = TensorStep(after, reward, ended, ~ended, gone, tomorrow[gone], outcome)
+        step = Lived(after, reward, ended.float(), gone, tomorrow[gone])
         days.append((Day(seen, action, reward, discount, emphasis, tomorrow, ended), step))
         seen = after
     return first, days
@@ -203,7 +188,7 @@ class Diary(Learner):
         super().__init__(**changes)
         self.days: list[Day] = []
         self.departures = self.cuts = 0
-        live, given = self._population.step, self._settings
+        live, given = self.population.step, self._settings
 
         def step(action: Tensor) -> TensorStep:
             seen, found = self._stretches.morning.clone(), live(action)
@@ -219,7 +204,7 @@ class Diary(Learner):
             self.cuts += int(found.truncated.sum())
             return found
 
-        self._population.step = step  # type: ignore[method-assign]
+        self.population.step = step  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize(
@@ -273,9 +258,9 @@ def test_rows_explore_by_themselves_and_mostly_by_silence(explores: float) -> No
 
 def test_exploration_falls_in_a_line_after_the_warm_up() -> None:
     class Explorer(Learner):
-        def _live(self, explores: float) -> None:
+        def _choose(self, seen: Tensor, explores: float) -> Tensor:
             rates.append(explores)
-            super()._live(explores)
+            return super()._choose(seen, explores)
 
     rates: list[float] = []
     Explorer(explore_from=0.8, explore_to=0.2, explore_share=0.5).learn_on()
@@ -358,11 +343,11 @@ def test_a_step_is_that_of_automatic_differentiation(changes: dict[str, Any]) ->
 @pytest.mark.parametrize(("every", "tau"), [(1, 0.02), (3, 0.5), (2, 1.0)])
 def test_the_target_network_follows_the_other_one(every: int, tau: float) -> None:
     class Follower(Learner):
-        def _live(self, explores: float) -> None:
-            super()._live(explores)
+        def take(self, lived: Lived) -> None:
             target, online = self.policy.q_net_target.state_dict(), self.policy.q_net.state_dict()
             share = 0.0 if (self.steps // ROWS + 1) % every else tau
             self.expected = {name: (1 - share) * target[name] + share * online[name] for name in target}
+            super().take(lived)
 
         def _update(self, left: float) -> None:
             found = self.policy.q_net_target.state_dict()
@@ -375,55 +360,26 @@ def test_the_target_network_follows_the_other_one(every: int, tau: float) -> Non
 
 @FORMS
 def test_the_same_seed_gives_the_same_weights_whatever_else_draws_random_numbers(shared: bool) -> None:
-    expected = Learner(shared=shared).learn_on()
-    again = Learner(shared=shared)
-    th.manual_seed(99)
-    np.random.seed(99)  # noqa: NPY002
-    assert_same(again.learn_on(), expected)
-    others = Learner(shared=shared, seed=SEED + 64).learn_on()
-    assert any(not th.equal(one, other) for one, other in zip(others, expected, strict=True))
+    assert_repeats(lambda seed: Learner(shared=shared, seed=seed), TOTAL)
 
 
 def test_days_are_counted_and_told() -> None:
     learner, heard = Learner(updates=1, batch=1, hidden=[1]), list[int]()
-    learner.learn(400 * ROWS, lambda steps, metrics: heard.append(steps))
+    learner.training.learn(400 * ROWS, lambda steps, metrics: heard.append(steps))
     assert heard == [2 * ROWS * each for each in range(1, 201)]
     assert learner.steps == 400 * ROWS
-    learner.learn(400 * ROWS, lambda steps, metrics: heard.append(steps))
+    learner.training.learn(400 * ROWS, lambda steps, metrics: heard.append(steps))
     assert len(heard) == 200, "there was nothing left"
-    learner.learn(400 * ROWS + 1, lambda steps, metrics: heard.append(steps))
+    learner.training.learn(400 * ROWS + 1, lambda steps, metrics: heard.append(steps))
     assert learner.steps == 401 * ROWS
 
 
 def test_both_learners_tell_the_same_of_customers() -> None:
-    told = {}
-    for learner in ("tensors", "stable_baselines3"):
-        kept = Kept()
+    def made(learner: str) -> DQNAgent:
         given = settings(learner=learner, learning_rate=1e-12, envs=400, steps=400 * 60, hidden=[4], explore_to=1.0)
-        DQNAgent(fleeting(), given).fit(0, kept)
-        told[learner] = kept.told
-    names = {name for name in told["tensors"][0] if name.startswith("clv/")}
-    assert names == {name for name in told["stable_baselines3"][0] if name.startswith("clv/")}
-    assert len(names) == 6
-    for name in names:
-        means, errors = [], []
-        for each in told.values():
-            values = np.array([metrics[name] for metrics in each if metrics])
-            means.append(values.mean())
-            errors.append(values.std() / np.sqrt(len(values)))
-        assert abs(means[0] - means[1]) < 5 * np.hypot(*errors) + 0.01 * abs(means[0]), name
+        return DQNAgent(fleeting(), given)
 
-
-class Kept:
-    """A monitor that keeps what it was told, and exports the policy if it knows where."""
-
-    def __init__(self, agent: DQNAgent | None = None, path: Path | None = None) -> None:
-        self.agent, self.path, self.told = agent, path, list[Metrics]()
-
-    def advance(self, steps: int, total: int, metrics: Metrics) -> None:
-        self.told.append(metrics)
-        if metrics and steps == total and self.agent is not None and self.path is not None:
-            self.agent.export(self.path)
+    assert_both_tell_the_same(made)
 
 
 # --- what is asked, kept and handed on ---
@@ -443,19 +399,12 @@ def test_what_tensors_cannot_do_is_an_error_that_says_what_can(changes: dict[str
 def test_an_exported_file_is_the_policy_for_users_of_stable_baselines3(
     kind: type[DQN], changes: dict[str, Any], tmp_path: Path
 ) -> None:
-    agent = DQNAgent(fleeting(), settings(**changes))
-    agent.fit(3, Kept(agent, tmp_path / "model.zip"))
-    quiet = DQNAgent(fleeting(), settings(**changes))
-    quiet.fit(3, Unwatched())
-    assert_same(list(agent.policy.parameters()), list(quiet.policy.parameters()))
-    model = kind.load(tmp_path / "model.zip", device="cpu")
-    env = PopulationEnv(ROWS, fleeting())
-    seen = env.reset(seed=8)[0]
-    for _ in range(5):
-        seen = env.step(model.predict(seen, deterministic=True)[0])[0]
+    model, policy, seen = exported(
+        lambda: DQNAgent(fleeting(), settings(**changes)), kind, tmp_path / "model.zip", deterministic=True
+    )
     some = th.as_tensor(seen)
     with th.no_grad():
-        policies: tuple[Any, Any] = model.policy, agent.policy
+        policies: tuple[Any, Any] = model.policy, policy
         found, expected = (each.q_net(some) for each in policies)
         assert th.equal(found, expected)
         assert th.equal(*(each.q_net_target(some) for each in policies))
@@ -463,26 +412,15 @@ def test_an_exported_file_is_the_policy_for_users_of_stable_baselines3(
     np.testing.assert_array_equal(model.predict(seen, deterministic=True)[0], expected.argmax(1).numpy())
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@DEVICES
 @pytest.mark.parametrize("before", [3, 20])
 @FORMS
 def test_a_restored_learner_goes_on_as_if_nothing_had_happened(shared: bool, before: int, device: str) -> None:
     if shared and device == "cuda":
         pytest.skip("arrays live on a CPU")
-    first = Learner(shared=shared, device=device)
-    first.learn(before * ROWS, lambda steps, metrics: None)
-    tensors, arrays = copy.deepcopy(first.state())
-    expected = first.learn_on()
-    second = Learner(shared=shared, device=device, seed=SEED + 64)
-    second.learn_on(6 * ROWS)
-    second.restore(tensors, arrays)
-    assert second.steps == before * ROWS
-    found = second.learn_on()
-    if device == "cpu":
-        assert_same(found, expected)
-        assert second.told[-2:] == first.told[-2:]
-    for one, other in zip(found, expected, strict=True):
-        th.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    assert_goes_on(
+        lambda seed: Learner(shared=shared, device=device, seed=seed), before * ROWS, 6 * ROWS, TOTAL, device
+    )
 
 
 @FORMS
@@ -500,18 +438,11 @@ def test_a_restored_learner_goes_on_as_if_nothing_had_happened(shared: bool, bef
     ids=["rows", "buffer", "stretch", "chooser", "critic", "outputs", "columns"],
 )
 def test_a_state_of_another_learner_does_not_fit(shared: bool, changes: dict[str, Any], message: str) -> None:
-    tensors, arrays = Learner(shared=shared).state()
-    with pytest.raises((ValueError, RuntimeError), match=message):
-        Learner(shared=shared, **changes).restore(tensors, arrays)
+    assert_does_not_fit(Learner(shared=shared), Learner(shared=shared, **changes), message)
 
 
 @pytest.mark.parametrize(
     "name", ["policy", "optimizer", "coins", "customer", "limit", "steps", "stretches.clock", "stretches.after"]
 )
 def test_a_state_with_something_missing_names_it(name: str) -> None:
-    learner = Learner()
-    tensors, arrays = learner.state()
-    for each in (tensors, arrays):
-        each.pop(name, None)
-    with pytest.raises(KeyError, match=name.removeprefix("stretches.")):
-        learner.restore(tensors, arrays)
+    assert_is_missed(Learner(), name, name.removeprefix("stretches."))

@@ -12,31 +12,35 @@ from numpy.typing import NDArray
 from stable_baselines3 import PPO
 from torch import Tensor
 
-from agents.agent import AgentError, Metrics, Unwatched, parsed
+from agents.agent import AgentError, parsed
 from agents.algorithms import BatchedPPO
 from agents.policies import FactoredActorCriticPolicy
 from agents.ppo import PPOAgent, PPOSettings, RememberingPPOSettings
+from agents.tensor_learning import Lived
 from agents.tensor_ppo import TensorPPO
+from agents.tensor_training import TensorTraining
 from blockenv import Scenario
 from blockenv.envs import PopulationEnv
-from blockenv.envs.tensor_population import TensorPopulation
 from blockenv.scenarios import get
+from tests.tensor_learners import (
+    DEVICES,
+    FORMS,
+    HORIZON,
+    SEED,
+    Trainee,
+    assert_both_tell_the_same,
+    assert_does_not_fit,
+    assert_goes_on,
+    assert_is_missed,
+    assert_repeats,
+    assert_same,
+    customers_of,
+    exported,
+    fleeting,
+)
 
-ROWS, DAYS, HORIZON, SEED = 200, 8, 10, 64 * 3
+ROWS, DAYS = 200, 8
 TOTAL = 4 * ROWS * DAYS
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not th.cuda.is_available(), reason="no GPU on this machine")),
-]
-# Customers on a CPU live in arrays whose memory tensors share, or in tensors of their own.
-FORMS = pytest.mark.parametrize("shared", [True, False], ids=["shared", "own"])
-
-
-def fleeting() -> Scenario:
-    """Customers who leave soon, and show everything."""
-    world = get("Style-v0")
-    response = world.response.model_copy(update={"churn_probability": 0.06})
-    return world.model_copy(update={"response": response, "observe": "full"})
 
 
 def settings(**changes: Any) -> PPOSettings:
@@ -46,8 +50,10 @@ def settings(**changes: Any) -> PPOSettings:
     return found
 
 
-class Learner(TensorPPO):
+class Learner(Trainee, TensorPPO):
     """One whose policy has a mind of its own from the first, and whose customers leave or are cut off soon."""
+
+    idle = False  # lives without learning
 
     def __init__(
         self,
@@ -64,39 +70,32 @@ class Learner(TensorPPO):
         with th.no_grad():
             for each in (policy.action_net.scores, policy.value_net):
                 each.weight.copy_(0.3 * th.randn(each.weight.shape))
-        given = agent.settings
-        population = TensorPopulation(
-            given.envs,
-            agent.scenario,
-            device,
-            max_episode_steps=HORIZON,
-            reward=given.reward,
-            stagger=True,
-            shared=shared,
-        )
-        super().__init__(policy, population, given, agent._worth if worth else None, seed)
-        self.told: list[Metrics] = []
+        given, population = agent.settings, customers_of(agent, shared, device)
+        super().__init__(policy, population.reset(seed), given, agent._worth if worth else None, seed)
+        self.training, self.told = TensorTraining(self, population, given.expected_churn), []
         self.actions: list[NDArray[np.int64]] = []  # (rows,) of every day
 
     def learn_on(self, total: int = TOTAL) -> list[Tensor]:
-        """The weights after `total` customer-days."""
-        self.learn(total, lambda steps, metrics: self.told.append(metrics))
-        return [each.detach().clone() for each in self.policy.parameters()]
+        return super().learn_on(total)
 
     def live_on(self, rollouts: int = 1) -> list[NDArray[np.int64]]:
-        """Collect so many rollouts without learning from them: all actions so far."""
-        for _ in range(rollouts):
-            self._collect()
+        """Live so many rollouts without learning from them: all actions so far."""
+        self.idle = True
+        self.learn_on(self.steps + rollouts * ROWS * DAYS)
+        self.idle = False
         return self.actions
 
-    def _collect(self) -> None:
-        super()._collect()
-        self.actions += list(self._action.squeeze(2).cpu().numpy().copy())
+    def choose(self) -> Tensor:
+        action = super().choose()
+        self.actions.append(action.cpu().numpy().copy())
+        return action
 
-
-def assert_same(found: list[Tensor], expected: list[Tensor]) -> None:
-    for one, other in zip(found, expected, strict=True):
-        assert th.equal(one, other)
+    def take(self, lived: Lived) -> None:
+        if self.idle:
+            self._note(lived)
+            self.steps += len(lived.reward)
+        else:
+            super().take(lived)
 
 
 # --- what is learned from ---
@@ -309,21 +308,15 @@ def test_every_day_of_everybody_is_learned_from_once_an_epoch(batch: int, sizes:
 
 @FORMS
 def test_the_same_seed_gives_the_same_weights_whatever_else_draws_random_numbers(shared: bool) -> None:
-    expected = Learner(shared=shared).learn_on()
-    again = Learner(shared=shared)
-    th.manual_seed(99)
-    np.random.seed(99)  # noqa: NPY002
-    assert_same(again.learn_on(), expected)
-    others = Learner(shared=shared, seed=SEED + 64).learn_on()
-    assert any(not th.equal(one, other) for one, other in zip(others, expected, strict=True))
+    assert_repeats(lambda seed: Learner(shared=shared, seed=seed), TOTAL)
 
 
 def test_days_are_counted_and_told() -> None:
     learner, heard = Learner(), list[int]()
-    learner.learn(2 * ROWS * DAYS + 1, lambda steps, metrics: heard.append(steps))
+    learner.training.learn(2 * ROWS * DAYS + 1, lambda steps, metrics: heard.append(steps))
     assert heard == [ROWS * DAYS, 2 * ROWS * DAYS, 3 * ROWS * DAYS]
     assert learner.steps == heard[-1]
-    learner.learn(3 * ROWS * DAYS, lambda steps, metrics: heard.append(steps))
+    learner.training.learn(3 * ROWS * DAYS, lambda steps, metrics: heard.append(steps))
     assert len(heard) == 3, "there was nothing left"
 
 
@@ -362,43 +355,20 @@ def test_what_a_critic_explains_is_what_it_leaves_less_to_be_surprised_at(worth:
     with th.no_grad():
         values = learner.policy.predict_values(learner._seen[:-1].flatten(0, 1)).view_as(targets)
         expected = 1 - ((targets - values).var() / targets.var())
-        assert float(learner._metrics["train/explained_variance"]) == pytest.approx(float(expected), rel=1e-3)
+        assert float(learner.metrics["train/explained_variance"]) == pytest.approx(float(expected), rel=1e-3)
         for each in learner._critic:
             each.weight.zero_()
             each.bias.zero_()
     learner._judge()
-    assert float(learner._metrics["train/explained_variance"]) == pytest.approx(0.0, abs=1e-4)
+    assert float(learner.metrics["train/explained_variance"]) == pytest.approx(0.0, abs=1e-4)
 
 
 def test_both_learners_tell_the_same_of_customers() -> None:
-    told = {}
-    for learner in ("tensors", "stable_baselines3"):
-        kept = Kept()
+    def made(learner: str) -> PPOAgent:
         given = settings(learner=learner, learning_rate=1e-12, envs=400, steps=400 * 8 * 20, hidden=[4])
-        PPOAgent(fleeting(), given).fit(0, kept)
-        told[learner] = kept.told
-    names = {name for name in told["tensors"][0] if name.startswith("clv/")}
-    assert names == {name for name in told["stable_baselines3"][0] if name.startswith("clv/")}
-    assert len(names) == 6
-    for name in names:
-        means, errors = [], []
-        for each in told.values():
-            values = np.array([metrics[name] for metrics in each if metrics])
-            means.append(values.mean())
-            errors.append(values.std() / np.sqrt(len(values)))
-        assert abs(means[0] - means[1]) < 5 * np.hypot(*errors) + 0.01 * abs(means[0]), name
+        return PPOAgent(fleeting(), given)
 
-
-class Kept:
-    """A monitor that keeps what it was told, and exports the policy if it knows where."""
-
-    def __init__(self, agent: PPOAgent | None = None, path: Path | None = None) -> None:
-        self.agent, self.path, self.told = agent, path, list[Metrics]()
-
-    def advance(self, steps: int, total: int, metrics: Metrics) -> None:
-        self.told.append(metrics)
-        if metrics and self.agent is not None and self.path is not None:
-            self.agent.export(self.path)
+    assert_both_tell_the_same(made)
 
 
 # --- what is asked, kept and handed on ---
@@ -425,47 +395,27 @@ def test_tensors_are_taken_wherever_they_can_do_what_is_asked() -> None:
 def test_an_exported_file_is_the_policy_for_users_of_stable_baselines3(
     kind: type[PPO], changes: dict[str, Any], tmp_path: Path
 ) -> None:
-    agent = PPOAgent(fleeting(), settings(**changes))
-    agent.fit(3, Kept(agent, tmp_path / "model.zip"))
-    quiet = PPOAgent(fleeting(), settings(**changes))
-    quiet.fit(3, Unwatched())
-    assert_same(list(agent.policy.parameters()), list(quiet.policy.parameters()))
-    model = kind.load(tmp_path / "model.zip", device="cpu")
-    env = PopulationEnv(ROWS, fleeting())
-    seen = env.reset(seed=8)[0]
-    for _ in range(5):
-        seen = env.step(model.predict(seen, deterministic=False)[0])[0]
+    model, policy, seen = exported(
+        lambda: PPOAgent(fleeting(), settings(**changes)), kind, tmp_path / "model.zip", deterministic=False
+    )
     some = th.as_tensor(seen)
     with th.no_grad():
-        policies: tuple[Any, Any] = model.policy, agent.policy
+        policies: tuple[Any, Any] = model.policy, policy
         found, expected = (each.get_distribution(some).logits for each in policies)
         assert th.equal(found, expected)
-        assert th.equal(model.policy.predict_values(some), agent.policy.predict_values(some))
+        assert th.equal(model.policy.predict_values(some), policy.predict_values(some))
     assert found[:, 1:].std() > 1e-3
-    assert model.num_timesteps == TOTAL
     likeliest, _ = model.predict(seen, deterministic=True)
     np.testing.assert_array_equal(likeliest, expected.argmax(1).numpy())
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@DEVICES
 @FORMS
 def test_a_restored_learner_goes_on_as_if_nothing_had_happened(shared: bool, device: str) -> None:
     if shared and device == "cuda":
         pytest.skip("arrays live on a CPU")
-    first = Learner(shared=shared, device=device)
-    first.learn_on(2 * ROWS * DAYS)
-    tensors, arrays = copy.deepcopy(first.state())
-    expected = first.learn_on()
-    second = Learner(shared=shared, device=device, seed=SEED + 64)
-    second.learn_on(ROWS * DAYS)
-    second.restore(tensors, arrays)
-    assert second.steps == 2 * ROWS * DAYS
-    found = second.learn_on()
-    if device == "cpu":
-        assert_same(found, expected)
-        assert second.told[-2:] == first.told[-2:]
-    for one, other in zip(found, expected, strict=True):
-        th.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    rollout = ROWS * DAYS
+    assert_goes_on(lambda seed: Learner(shared=shared, device=device, seed=seed), 2 * rollout, rollout, TOTAL, device)
 
 
 @FORMS
@@ -482,48 +432,41 @@ def test_a_restored_learner_goes_on_as_if_nothing_had_happened(shared: bool, dev
     ids=["rows", "scenario", "actor", "critic", "outputs", "columns"],
 )
 def test_a_state_of_another_learner_does_not_fit(shared: bool, changes: dict[str, Any], message: str) -> None:
-    tensors, arrays = Learner(shared=shared).state()
-    with pytest.raises((ValueError, RuntimeError), match=message):
-        Learner(shared=shared, **changes).restore(tensors, arrays)
+    assert_does_not_fit(Learner(shared=shared), Learner(shared=shared, **changes), message)
 
 
 @pytest.mark.parametrize("name", ["policy", "optimizer", "coins", "seen", "customer", "limit", "steps", "log.day"])
 def test_a_state_with_something_missing_names_it(name: str) -> None:
-    learner = Learner()
-    tensors, arrays = learner.state()
-    for each in (tensors, arrays):
-        each.pop(name, None)
-    with pytest.raises(KeyError, match=name):
-        learner.restore(tensors, arrays)
+    assert_is_missed(Learner(), name, name)
 
 
 def test_a_state_of_another_shape_names_it() -> None:
     learner = Learner()
     learner.learn_on(ROWS * DAYS)
-    tensors, arrays = copy.deepcopy(learner.state())
+    tensors, arrays = learner.kept()
     for seen in (tensors["seen"][0], tensors["seen"][:1], th.tensor(1.0)):
         with pytest.raises(ValueError, match=r"seen: .*, expected \(200, \d+\)"):
-            Learner().restore(tensors | {"seen": seen}, arrays)
+            Learner().training.restore(tensors | {"seen": seen}, arrays)
     adam = tensors["optimizer"]["state"][0]
     adam["exp_avg"] = adam["exp_avg"][:5].clone()
     with pytest.raises(ValueError, match=r"exp_avg: \(5,\), expected \(\d+,\)"):
-        Learner().restore(tensors, arrays)
+        Learner().training.restore(tensors, arrays)
 
 
 def test_what_is_kept_is_not_the_whole_rollout() -> None:
-    tensors, _ = Learner().state()
+    tensors, _ = Learner().training.state()
     assert tensors["seen"].untyped_storage().nbytes() == tensors["seen"].nbytes
 
 
 def test_a_learner_goes_on_on_another_kind_of_device_with_other_coins() -> None:
     learner = Learner()
     learner.learn_on(ROWS * DAYS)
-    tensors, arrays = copy.deepcopy(learner.state())
+    tensors, arrays = learner.kept()
     tensors["coins"] = th.zeros(16, dtype=th.uint8)  # as many bytes as those of a GPU
     weights = []
     for _ in range(2):
         other = Learner()
-        other.restore(copy.deepcopy(tensors), arrays)
+        other.training.restore(copy.deepcopy(tensors), arrays)
         weights.append(other.learn_on())
     assert_same(*weights)
 
