@@ -5,20 +5,22 @@ only, never traits, and never an evaluation customer.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from agents.agent import AgentError, AgentSettings, Monitor, training_seed
-from agents.rules import Actions, Mask, Observation, Rule, immediate_profit
+from agents.rules import Actions, Cap, Caps, Mask, Observation, Rule, immediate_profit
+from blockenv import population
 from blockenv.rollout import play
 from blockenv.scenarios import Scenario
 
 GAPS = (1, 2, 3, 4, 5, 7, 10, 14, 21, 28)
-Cap = tuple[list[int], int]  # messages in rotation, gap in days
 FOREVER = 10_000  # days; a gap nobody lives to see the end of
+SILENCE: Cap = ([], FOREVER)
+_AT_ONCE = 8192  # lives in a batch: a day of a few hundred costs as much as one of a few thousand
 
 
 class TuningSettings(AgentSettings):
@@ -49,16 +51,17 @@ class Rotation(Rule):
             if not 0 < action < scenario.actions:
                 raise AgentError(f"messages: {action} is not among 1..{scenario.actions - 1} of {scenario.name}")
 
-    def next_message(self, seen: Observation, mask: Mask) -> Actions:
-        """(N,) the legal message whose channel was used least lately, silence where none is legal."""
-        if not self.messages:
-            return np.zeros(len(seen), np.int64)
-        recent = seen[:, self._columns["recent"]]
-        channels = self._rules.channel_of[self.messages]
-        used = np.where(mask[:, self.messages], recent[:, channels], np.inf)
-        best = used.argmin(axis=1)
-        legal = np.isfinite(used[np.arange(len(seen)), best])
-        return np.where(legal, np.array(self.messages)[best], 0)
+    def in_force(self) -> list[Cap]:
+        """The caps that customers live under."""
+        raise NotImplementedError
+
+    def cap_of(self, seen: Observation) -> NDArray[np.integer[Any]]:
+        """(N,) which of the caps in force each customer lives under."""
+        raise NotImplementedError
+
+    def act(self, seen: Observation, mask: Mask, rng: np.random.Generator) -> Actions:
+        """The next message of each customer's rotation where its gap has passed."""
+        return Caps(self, self.in_force()).next_messages(self.cap_of(seen), seen, mask)
 
     def tuning_customers(self) -> NDArray[np.int64]:
         """(M,) numbers of the training customers that candidates are played on."""
@@ -75,18 +78,20 @@ class FrequencyCap(Rotation):
         super().__init__(scenario, settings)
         self.gap = self.settings.gap or FOREVER
 
-    def act(self, seen: Observation, mask: Mask, rng: np.random.Generator) -> Actions:
-        """The next message of the rotation where the gap has passed."""
-        return np.where(self.days_since_send(seen) > self.gap - 1.5, self.next_message(seen, mask), 0)
+    def in_force(self) -> list[Cap]:
+        """One for everybody."""
+        return [(self.messages, self.gap)]
+
+    def cap_of(self, seen: Observation) -> NDArray[np.integer[Any]]:
+        """(N,) zeros: there is one cap."""
+        return np.zeros(len(seen), np.int64)
 
     def fit(self, seed: int, monitor: Monitor) -> None:
         """Coordinate search: the best message of each channel, then which channels rotate at which gap."""
         search = _Search(self, seed, monitor)
         given, gaps = list(self.settings.messages), GAPS if self.settings.gap is None else (self.settings.gap,)
         rotations = [given] if given else [[message] for message in self._best_messages(search)]
-        # Silence is a cap as well: with no messages at all.
-        best: Cap = ([], FOREVER)
-        best = search.best([best, *search.with_best_gaps(rotations, gaps)])
+        best = search.best([SILENCE, *search.with_best_gaps(rotations, gaps)])
         while best[0] and not given:
             around = tuple(gap for gap in gaps if 0.4 <= gap / best[1] <= 1.1)
             longer = [[*best[0], message] for (message,) in rotations if message not in best[0]]
@@ -94,7 +99,7 @@ class FrequencyCap(Rotation):
             if better == best:
                 break
             best = better
-        self.messages, self.gap = best
+        self.messages, self.gap = list(best[0]), best[1]
 
     def learned(self) -> dict[str, Any]:
         """Gap in days and the messages in rotation."""
@@ -139,13 +144,12 @@ class RecencyFrequencyMonetary(Rotation):
         super().__init__(scenario, settings)
         self.gaps = [28, 14, 7]
 
-    def act(self, seen: Observation, mask: Mask, rng: np.random.Generator) -> Actions:
-        """The next message of the rotation where the gap of the customer's tier has passed."""
-        gap = np.array(self.gaps)[self.tier(seen)]
-        return np.where(self.days_since_send(seen) > gap - 1.5, self.next_message(seen, mask), 0)
+    def in_force(self) -> list[Cap]:
+        """The same messages for every tier, with a gap of its own."""
+        return [(self.messages, gap) for gap in self.gaps]
 
-    def tier(self, seen: Observation) -> Actions:
-        """(N,) 0 for the least, 2 for the most valuable customers."""
+    def cap_of(self, seen: Observation) -> NDArray[np.integer[Any]]:
+        """(N,) the tier: 0 for the least, 2 for the most valuable customers."""
         recency = seen[:, self._columns["recency"].start + 2] > 1.0 / (1.0 + 90.0 / 30.0)
         frequency = seen[:, self._columns["orders"].start] > np.sqrt(1.0 / 20.0)
         monetary = seen[:, self._columns["order_value"].start] > 0.5
@@ -158,10 +162,10 @@ class RecencyFrequencyMonetary(Rotation):
             cap = FrequencyCap(self.scenario, CapSettings(**self.settings.model_dump()))
             cap.fit(seed, monitor)
             self.messages, self.gaps = cap.messages, [cap.gap] * self.TIERS
+        lives = lives_for(self, seed)
         for tier in [*range(self.TIERS)] * 2:
             candidates = [self._like(tier, gap) for gap in dict.fromkeys((self.gaps[tier], *GAPS, FOREVER))]
-            values = values_of(candidates, self, seed)
-            self.gaps = candidates[int(np.argmax(values))].gaps
+            self.gaps = candidates[int(np.argmax(lives.values(candidates).mean(axis=1)))].gaps
 
     def _like(self, tier: int, gap: int) -> "RecencyFrequencyMonetary":
         """The same rule with another gap for one tier."""
@@ -181,39 +185,86 @@ class RecencyFrequencyMonetary(Rotation):
         self.gaps, self.messages = gaps, _legal_messages(learned["messages"], self.scenario)
 
 
-def values_of(candidates: Sequence[Rotation], tuned: Rotation, seed: int) -> NDArray[np.float64]:
+Tuned = TypeVar("Tuned", "FrequencyCap", "RecencyFrequencyMonetary")
+
+
+def values_of(candidates: Sequence[Tuned], tuned: Tuned, seed: int) -> NDArray[np.float64]:
     """(K,) mean value of each candidate on the customers that `tuned` is tuned on, all with the same luck."""
-    customers = tuned.tuning_customers()
-    found = []
-    # Several candidates in one batch: a day of a few hundred customers costs as much as one of a few thousand.
-    at_once = max(1, 8192 // len(customers))
-    for start in range(0, len(candidates), at_once):
-        side_by_side = _SideBySide(candidates[start : start + at_once], len(customers))
-        result = play(
-            side_by_side,
-            tuned.scenario,
-            training_seed(seed, 2),
-            np.tile(customers, len(side_by_side.rules)),
-            days=tuned.settings.days,
-            batch=len(customers) * at_once,
-            compact=False,
-        )
-        found.append(result.value.reshape(-1, len(customers)).mean(axis=1))
-    return np.concatenate(found)
+    return np.asarray(lives_for(tuned, seed).values(candidates).mean(axis=1))
+
+
+def lives_for(tuned: Rotation, seed: int) -> "Lives":
+    """The lives of the customers that `tuned` is tuned on."""
+    return Lives(tuned.scenario, tuned.tuning_customers(), seed, tuned.settings.days)
+
+
+class Lives:
+    """What training customers are worth under rules of one kind, all with the same luck; no life is played twice.
+
+    Whoever did not opt in to a channel never hears from it, as nothing can win it back. So under a rotation a customer
+    lives as under that part of it which is on channels she opted in to, and where that is nothing, as under silence.
+    """
+
+    def __init__(self, scenario: Scenario, customers: NDArray[np.int64], seed: int, days: int) -> None:
+        self._scenario, self._days, self._key = scenario, days, training_seed(seed, 2)
+        self._customers = customers.astype(np.int64)
+        opted_in = population.draw(scenario, np.full(len(customers), self._key, np.uint64), self._customers).opted_in
+        kinds, kind = np.unique(opted_in, axis=1, return_inverse=True)
+        channel_of = population.rules(scenario).channel_of
+        # (A,) whether a message can arrive, and the rows, of all customers who opted in to the same channels
+        self._alike = [(kinds[channel_of, each], np.flatnonzero(kind == each)) for each in range(kinds.shape[1])]
+        self._values: dict[_Plan, NDArray[np.float64]] = {}  # (N,) each; not a number where not played yet
+
+    def values(self, rules: Sequence[Tuned]) -> NDArray[np.float64]:
+        """(K, N) the value of each customer under each of the rules, discounted money."""
+        plans = [self._plans(rule) for rule in rules]
+        needed: dict[_Plan, NDArray[np.bool_]] = {}
+        for plan, rows in (each for of_rule in plans for each in of_rule):
+            needed.setdefault(plan, np.zeros(len(self._customers), np.bool_))[rows] = True
+        self._play(rules[0], needed)
+        found = np.empty((len(rules), len(self._customers)))
+        for values, of_rule in zip(found, plans, strict=True):
+            for plan, rows in of_rule:
+                values[rows] = self._values[plan][rows]
+        return found
+
+    def _plans(self, rule: Rotation) -> list[tuple["_Plan", NDArray[np.intp]]]:
+        """What a rule comes to for whom."""
+        found = []
+        for arrives, rows in self._alike:
+            caps = [(tuple(each for each in messages if arrives[each]), gap) for messages, gap in rule.in_force()]
+            found.append((tuple((messages, gap if messages else FOREVER) for messages, gap in caps), rows))
+        return found
+
+    def _play(self, kind: Rotation, needed: dict["_Plan", NDArray[np.bool_]]) -> None:
+        """Play what has not been played of the lives that are needed, many plans side by side."""
+        nobody = np.full(len(self._customers), np.nan)
+        new = [rows & np.isnan(self._values.setdefault(plan, nobody.copy())) for plan, rows in needed.items()]
+        plans, (number, row) = list(needed), np.nonzero(new)
+        for start in range(0, len(row), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            policy, customers = _SideBySide(kind, plans, number[part]), self._customers[row[part]]
+            worth = play(policy, self._scenario, self._key, customers, days=self._days, batch=_AT_ONCE).value
+            for each in np.unique(number[part]):
+                self._values[plans[each]][row[part][number[part] == each]] = worth[number[part] == each]
+
+
+_Plan = tuple[tuple[tuple[int, ...], int], ...]  # caps in force
 
 
 class _SideBySide:
-    """Several rules, each serving its own copy of the same customers."""
+    """Plans of a kind of rule, each serving customers of its own."""
 
-    def __init__(self, rules: Sequence[Rotation], customers: int) -> None:
-        self.rules = rules
-        self._customers = customers
+    def __init__(self, kind: Rotation, plans: Sequence[_Plan], number: NDArray[np.intp]) -> None:
+        self._kind = kind
+        self._caps = Caps(kind, [cap for plan in plans for cap in plan])
+        self._first = number * len(plans[0])  # (N,) of all caps the first of the plan that serves the row
+
+    def keep_rows(self, rows: NDArray[np.bool_]) -> None:
+        self._first = self._first[rows]
 
     def act(self, seen: Observation, mask: Mask, rng: np.random.Generator) -> Actions:
-        blocks = (slice(k * self._customers, (k + 1) * self._customers) for k in range(len(self.rules)))
-        return np.concatenate(
-            [rule.act(seen[rows], mask[rows], rng) for rule, rows in zip(self.rules, blocks, strict=True)]
-        )
+        return self._caps.next_messages(self._first + self._kind.cap_of(seen), seen, mask)
 
 
 class _Search:
@@ -223,6 +274,7 @@ class _Search:
         self.seed = seed
         self._cap = cap
         self._monitor = monitor
+        self._lives = lives_for(cap, seed)
         self._values: dict[tuple[tuple[int, ...], int], float] = {}
 
     def play(self, caps: Sequence[Cap]) -> None:
@@ -237,7 +289,7 @@ class _Search:
             candidate = FrequencyCap(self._cap.scenario, self._cap.settings)
             candidate.messages, candidate.gap = list(messages), gap
             candidates.append(candidate)
-        self._values.update(zip(new, values_of(candidates, self._cap, self.seed).tolist(), strict=True))
+        self._values.update(zip(new, self._lives.values(candidates).mean(axis=1).tolist(), strict=True))
         played = len(self._values) * len(self._cap.tuning_customers()) * self._cap.settings.days
         best = max(self._values, key=lambda cap: self._values[cap])
         metrics = {"tuning/value": self._values[best], "tuning/gap": float(best[1])}
@@ -250,7 +302,8 @@ class _Search:
 
     def with_best_gaps(self, rotations: Sequence[list[int]], gaps: tuple[int, ...]) -> list[Cap]:
         """Each rotation with its best gap: every second gap first, then the neighbours of the best."""
-        self.play([(messages, gap) for messages in rotations for gap in gaps[::2]])
+        # Silence comes along, as it is asked for next and would be a small batch of its own.
+        self.play([SILENCE, *((messages, gap) for messages in rotations for gap in gaps[::2])])
         near = []
         for messages in rotations:
             centre = gaps.index(self.best([(messages, gap) for gap in gaps[::2]])[1])

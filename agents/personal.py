@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from agents.agent import Monitor, training_seed
-from agents.caps import FOREVER, GAPS, Cap, CapSettings, FrequencyCap, Rotation, TuningSettings
-from agents.rules import Actions, Mask, Observation, finite
+from agents.caps import GAPS, SILENCE, CapSettings, FrequencyCap, Lives, Rotation, TuningSettings
+from agents.rules import Cap, Observation, finite
 from blockenv import population
-from blockenv.rollout import play
 
 
 class PersonalSettings(TuningSettings):
@@ -35,22 +34,18 @@ class PersonalCap(Rotation):
 
     def __init__(self, scenario: Any, settings: Any = None) -> None:
         super().__init__(scenario, settings)
-        self.caps: list[Cap] = [([], FOREVER)]
+        self.caps: list[Cap] = [SILENCE]
         self.weights: NDArray[np.floating[Any]] = np.zeros(
             (self._terms(np.zeros((1, len(scenario.segments)))).shape[1], 1)
         )
 
-    def act(self, seen: Observation, mask: Mask, rng: np.random.Generator) -> Actions:
-        """The next message of the customer's own cap where its gap has passed."""
-        cap = self.assigned(seen[:, self._columns["hints"]])
-        waited = self.days_since_send(seen)
-        chosen = np.zeros(len(seen), np.int64)
-        for number, (messages, gap) in enumerate(self.caps):
-            rows = np.flatnonzero((cap == number) & (waited > gap - 1.5))
-            if rows.size:
-                self.messages = messages
-                chosen[rows] = self.next_message(seen[rows], mask[rows])
-        return chosen
+    def in_force(self) -> list[Cap]:
+        """Those tuned, and silence."""
+        return self.caps
+
+    def cap_of(self, seen: Observation) -> NDArray[np.integer[Any]]:
+        """(N,) the cap of each customer, by the covariates."""
+        return self.assigned(seen[:, self._columns["hints"]])
 
     def assigned(self, hints: Observation) -> NDArray[np.int64]:
         """(N,) the cap of the largest predicted value for customers with these covariates (N, S)."""
@@ -61,7 +56,7 @@ class PersonalCap(Rotation):
         settings: PersonalSettings = self.settings
         hints = self._hints(training_seed(seed, 2), np.arange(16 * settings.customers))
         plain = CapSettings(customers=settings.customers, days=settings.days, messages=settings.messages)
-        found: list[Cap] = [([], FOREVER)]
+        found: list[Cap] = [SILENCE]
         for group in (None, *range(hints.shape[1])):
             cap = FrequencyCap(self.scenario, plain)
             cap.tuned_on = _clearest(hints, group)[: settings.customers]
@@ -87,12 +82,13 @@ class PersonalCap(Rotation):
         settings: PersonalSettings = self.settings
         judges = 2**20 + np.arange(settings.judges, dtype=np.int64)
         key = training_seed(seed, 2)
-        values = []
+        rules = []
         for messages, gap in self.caps:
             cap = FrequencyCap(self.scenario)
             cap.messages, cap.gap = list(messages), gap
-            values.append(play(cap, self.scenario, key, judges, days=settings.judged_days).value)
-        gain = np.stack(values, axis=1) - values[0][:, None]
+            rules.append(cap)
+        values = Lives(self.scenario, judges, seed, settings.judged_days).values(rules)
+        gain = np.ascontiguousarray((values - values[0]).T)
         terms = self._terms(self._hints(key, judges))
         doubt = settings.ridge * np.eye(terms.shape[1])
         doubt[0, 0] = 0.0  # the average over everybody is not shrunk

@@ -8,7 +8,7 @@ import gymnasium as _gymnasium
 
 from blockenv.cohort import Cohort
 from blockenv.observation import FEATURES
-from blockenv.rollout import EVALUATION_SEED, Informed, Policy, Result, play
+from blockenv.rollout import EVALUATION_SEED, Informed, Placed, Policy, Result, play
 from blockenv.scenarios import SCENARIOS, Scenario, ScenarioError
 
 __version__ = "0.1.0"
@@ -18,6 +18,7 @@ __all__ = [
     "SCENARIOS",
     "Cohort",
     "Informed",
+    "Placed",
     "Policy",
     "Result",
     "Scenario",

@@ -5,7 +5,7 @@ leaves is not replaced. Never trains, and never shows a policy more than its obs
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,19 @@ class Remembering(Protocol):
 
         Args:
             customers: (N,) the number of the customer in each row that `act` is about to see.
+        """
+        ...
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A policy that goes by the place of a row; rows of the dead are left out, so it has to know which are kept."""
+
+    def keep_rows(self, rows: NDArray[np.bool_]) -> None:
+        """Called before the morning from which on only some rows are left.
+
+        Args:
+            rows: (N,) True for those of the N rows so far that are kept, in the order they had.
         """
         ...
 
@@ -124,13 +137,13 @@ def play(
 
     Args:
         policy: see `Policy`; one that also has `meet` is shown the cohort itself, one that has `recognise` is told the
-            customers' numbers, one that has `hear` is told how the day went.
+            customers' numbers, one that has `keep_rows` which rows are kept, one that has `hear` how the day went.
         scenario: a scenario, its name, or a file.
         seed: of the population and its luck, 0..2^63-1.
         customers: how many, numbered from `first_customer` on; or the numbers themselves, (N,) int64.
         days: the scenario's evaluation window by default.
         batch: customers at a time; results do not depend on it, unless the policy flips coins.
-        compact: leave the dead out of the batch from time to time; a policy that knows its rows by place says False.
+        compact: leave the dead out of the batch from time to time; who must not notice that they are gone says False.
         progress: called with the number of customer-days just finished.
 
     Raises:
@@ -168,10 +181,21 @@ def greet(policy: Policy, cohort: Cohort, customers: NDArray[np.int64]) -> None:
         cohort: the customers themselves, for whoever wants to `meet` them.
         customers: (N,) the number of the customer in each row, for whoever remembers.
     """
-    if isinstance(policy, Informed):
-        policy.meet(cohort)
-    if isinstance(policy, Remembering):
-        policy.recognise(customers.copy())
+    greeting(policy)(cohort, customers)
+
+
+def greeting(policy: Policy) -> Callable[[Cohort, NDArray[np.int64]], None]:
+    """`greet` for many mornings of one policy: what it asks for is found out once, as that takes long."""
+    informed = policy if isinstance(policy, Informed) else None
+    remembering = policy if isinstance(policy, Remembering) else None
+
+    def morning(cohort: Cohort, customers: NDArray[np.int64]) -> None:
+        if informed is not None:
+            informed.meet(cohort)
+        if remembering is not None:
+            remembering.recognise(customers.copy())
+
+    return morning
 
 
 def policy_generator(seed: int, first_customer: int) -> np.random.Generator:
@@ -202,58 +226,57 @@ def _play_batch(
     progress: Callable[[int], None] | None,
 ) -> Result:
     world, size, channels = cohort.scenario, len(cohort), len(cohort.scenario.channels)
-    counts = {name: np.zeros(size, np.int64) for name in _COUNTS}
-    value, realised, cost = np.zeros(size), np.zeros(size), np.zeros(size)
+    begin_morning = greeting(policy)
+    placed = policy if isinstance(policy, Placed) else None
+    student = policy if isinstance(policy, Student) else None
+    sums = _Sums(size)
     curves = {name: np.zeros(days) for name in ("value", "messages", "blocks", "alive")}
     reach_curve = np.zeros((days, channels))
     reach = np.zeros((channels, size), bool)
     segment, opted_in = cohort.traits.segment.copy(), cohort.traits.opted_in.copy()
-    index = np.arange(size)
     factor = 1.0
-    student = policy if isinstance(policy, Student) else None
     for day in range(days):
         alive = cohort.state.alive
         if compact and day % _COMPACT_EVERY == 0 and alive.mean() < 0.8:
             cohort.keep(alive)
-            index = index[alive]
+            sums.keep(alive)
+            if placed is not None:
+                placed.keep_rows(alive)
             alive = cohort.state.alive
+        within_reach = cohort.state.reachable & alive
         if day == min(_YEAR, days - 1):
-            reach[:, index] = cohort.state.reachable & alive
-        if len(index) == 0:
+            reach[:, sums.customer] = within_reach
+        if len(cohort) == 0:
             break
-        curves["alive"][day] = alive.sum() / size
-        reach_curve[day] = (cohort.state.reachable & alive).sum(axis=1) / size
-        greet(policy, cohort, cohort.customer)
+        curves["alive"][day] = np.count_nonzero(alive) / size
+        reach_curve[day] = [np.count_nonzero(channel) / size for channel in within_reach]
+        begin_morning(cohort, cohort.customer)
         seen = cohort.observe()
-        action = checked_actions(policy.act(seen, cohort.copy_of_legal_actions(), rng), len(index), world.actions)
+        action = checked_actions(policy.act(seen, cohort.copy_of_legal_actions(), rng), len(cohort), world.actions)
         known = None if student is None else cohort.log.known_reachable.copy()
         outcome = cohort.step(action)
         if student is not None:
             student.hear(seen, action, outcome.reward, (known & ~cohort.log.known_reachable).sum(axis=0))
-        value[index] += factor * outcome.expected_reward
-        realised[index] += factor * outcome.reward
-        cost[index] += outcome.cost + outcome.discount
-        today = {
-            "days": alive,
-            "messages": outcome.sent,
-            "blocks": outcome.blocked.sum(axis=0),
-            "orders": outcome.ordered,
-            "relevant": outcome.opened & (outcome.relevance > 0.5),
-            "overloaded": outcome.delivered & (outcome.overload > 0.0),
-        }
-        for name, events in today.items():
-            counts[name][index] += events
+        sums.add(
+            value=factor * outcome.expected_reward,
+            realised=factor * outcome.reward,
+            cost=outcome.cost + outcome.discount,
+            days=alive,
+            messages=outcome.sent,
+            blocks=outcome.blocked.sum(axis=0, dtype=np.uint8),
+            orders=outcome.ordered,
+            relevant=outcome.opened & (outcome.relevance > 0.5),
+            overloaded=outcome.delivered & (outcome.overload > 0.0),
+        )
         curves["value"][day] = outcome.expected_reward.sum(dtype=np.float64) / size
-        curves["messages"][day] = outcome.sent.sum() / size
-        curves["blocks"][day] = today["blocks"].sum() / size
+        curves["messages"][day] = np.count_nonzero(outcome.sent) / size
+        curves["blocks"][day] = np.count_nonzero(outcome.blocked) / size
         factor *= world.discount
         if progress is not None:
             progress(size)
     return Result(
-        value=value,
-        realised=realised,
+        **sums.of_everybody(),
         segment=segment,
-        cost=cost,
         reach_after_year=reach,
         opted_in=opted_in,
         daily_value=curves["value"],
@@ -261,11 +284,42 @@ def _play_batch(
         daily_blocks=curves["blocks"],
         daily_alive=curves["alive"],
         daily_reach=reach_curve,
-        **counts,
     )
 
 
-_COUNTS = ("days", "messages", "blocks", "orders", "relevant", "overloaded")
+class _Sums:
+    """What a batch adds up over the days, customer by customer.
+
+    Sums are kept in the order of the rows, which is the order they are added in; those of all customers are written
+    only when somebody is left out, and at the end.
+    """
+
+    _KINDS: ClassVar[dict[str, type]] = dict.fromkeys(("value", "realised", "cost"), np.float64) | dict.fromkeys(
+        ("days", "messages", "blocks", "orders", "relevant", "overloaded"), np.int64
+    )
+
+    def __init__(self, size: int) -> None:
+        self.customer = np.arange(size)  # (N,) place in the batch of the customer in each row
+        self._everybody: dict[str, NDArray[Any]] = {name: np.zeros(size, kind) for name, kind in self._KINDS.items()}
+        self._rows = self._everybody
+
+    def add(self, **today: NDArray[Any]) -> None:
+        """Add what came of each row (N,) today."""
+        for name, amount in today.items():
+            self._rows[name] += amount
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        """Go on with `rows` (N,) alone."""
+        everybody = self.of_everybody()
+        self.customer = self.customer[rows]
+        self._rows = {name: sums[self.customer] for name, sums in everybody.items()}
+
+    def of_everybody(self) -> dict[str, Any]:
+        """The sums of all customers of the batch so far, by name."""
+        if self._rows is not self._everybody:
+            for name, sums in self._rows.items():
+                self._everybody[name][self.customer] = sums
+        return self._everybody
 
 
 def _join(parts: list[tuple[Result, int]]) -> Result:

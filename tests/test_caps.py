@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from agents.agent import AgentError, Unwatched, parsed, training_seed
@@ -12,12 +14,13 @@ from agents.caps import (
     GAPS,
     CapSettings,
     FrequencyCap,
+    Lives,
     RecencyFrequencyMonetary,
-    Rotation,
     TuningSettings,
     values_of,
 )
-from blockenv import play
+from agents.rules import Cap, Caps, Silence
+from blockenv import Scenario, play
 from blockenv.cohort import Cohort
 from blockenv.scenarios import get
 
@@ -25,7 +28,7 @@ RNG = np.random.default_rng(0)
 SMALL = {"customers": 48, "days": 60}
 
 
-def value(rule: Rotation) -> float:
+def value(rule: Any) -> float:
     """Mean value on the customers the rule is tuned on."""
     return float(values_of([rule], rule, 0)[0])
 
@@ -96,7 +99,31 @@ def test_rotation_is_least_recent_load_first() -> None:
     seen[:, columns["recent"]] = [[0.2, 0.1], [0.1, 0.2], [0.1, 0.1], [0.1, 0.2]]
     mask = np.ones((4, 7), bool)
     mask[3, 1:4] = False
-    np.testing.assert_array_equal(agent.next_message(seen, mask), [5, 2, 2, 5])
+    np.testing.assert_array_equal(agent.act(seen, mask, RNG), [5, 2, 2, 5])
+
+
+OMNICHANNEL = get("Omnichannel-v0")
+CAPS = st.lists(st.tuples(st.lists(st.integers(1, OMNICHANNEL.actions - 1), max_size=4), st.integers(1, 9)), min_size=1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(CAPS, st.integers(0, 30), st.integers(0, 99))
+def test_everybody_gets_what_a_slow_reading_of_the_own_cap_says(caps: list[Cap], customers: int, seed: int) -> None:
+    rule, rng = Silence(OMNICHANNEL), np.random.default_rng(seed)
+    columns, channel_of = rule._columns, rule._rules.channel_of
+    seen = rng.random((customers, columns["hints"].stop)).astype(np.float32)
+    waited = rng.integers(0, 12, customers)
+    seen[:, columns["recency"].start] = 1 / (1 + waited / 7)
+    seen[:, columns["recent"]] = rng.integers(0, 3, (customers, 5)) / 4  # often the same
+    mask = rng.random((customers, OMNICHANNEL.actions)) < 0.5
+    mask[:, 0] = True
+    own = rng.integers(0, len(caps), customers)
+    expected = []
+    for row, (messages, gap) in enumerate(caps[each] for each in own):
+        legal = [each for each in messages if mask[row, each]] if waited[row] >= gap - 1 else []
+        used = [seen[row, columns["recent"]][channel_of[each]] for each in legal]
+        expected.append(legal[used.index(min(used))] if legal else 0)
+    np.testing.assert_array_equal(Caps(rule, caps).next_messages(own, seen, mask), expected)
 
 
 def test_the_tuned_gap_is_the_best_of_all_that_were_tried() -> None:
@@ -122,6 +149,68 @@ def test_the_tuned_gap_is_the_best_of_all_that_were_tried() -> None:
     assert all(values[gap] <= values[agent.gap] for gap in searched)
     one_alone = play(agent, agent.scenario, training_seed(0, 2), 128, days=90)
     assert one_alone.value.mean() == pytest.approx(values[agent.gap], rel=1e-12)
+
+
+def won_back() -> Scenario:
+    """Customers who opt in to little, block much, come back to channels, and soon leave for good."""
+    scene = get("Winback-v0")
+    channels = [each.model_copy(update={"opt_in": 0.5, "block_probability": 0.2}) for each in scene.channels]
+    response = scene.response.model_copy(update={"churn_probability": 0.01})
+    return get({"base": "Winback-v0", "channels": channels, "response": response})
+
+
+def candidates(scene: Scenario) -> tuple[list[FrequencyCap], list[RecencyFrequencyMonetary]]:
+    first, second, third = (int(np.flatnonzero(Silence(scene)._rules.channel_of == channel)[1]) for channel in range(3))
+    caps, tiers = [], []
+    for messages in ([], [first], [second], [first, second], [second, third, first]):
+        for gap in (1, 5):
+            caps.append(FrequencyCap(scene, CapSettings(messages=messages, gap=gap)))
+            tiers.append(RecencyFrequencyMonetary(scene, TuningSettings(messages=messages)))
+            tiers[-1].gaps = [FOREVER, 3 * gap, gap]
+    return caps, tiers
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.parametrize("scene", [OMNICHANNEL, won_back()], ids=["Omnichannel-v0", "won back"])
+def test_lives_are_worth_what_playing_each_rule_alone_says(scene: Scenario, kind: int) -> None:
+    rules: Any = candidates(scene)[kind]
+    customers = np.append(np.arange(60), 2**30)
+    found = Lives(scene, customers, 2, 130).values(rules)
+    alone = [play(each, scene, training_seed(2, 2), customers, days=130, compact=False) for each in rules]
+    np.testing.assert_array_equal(found, [each.value for each in alone])
+    assert len(np.unique(found, axis=0)) > 6
+    assert np.mean([(each.days < 100).mean() for each in alone]) > 0.05, "some are left out on the way"
+    if scene is not OMNICHANNEL:
+        assert sum(each.blocks.sum() for each in alone) > 50
+
+
+def test_no_life_is_played_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[int] = []
+
+    def spying(*args: Any, **kwargs: Any) -> Any:
+        played.append(len(args[3]))
+        return play(*args, **kwargs)
+
+    monkeypatch.setattr("agents.caps.play", spying)
+    scene, customers = won_back(), np.arange(40)
+    cohort = Cohort(scene, np.full(40, training_seed(2, 2), np.uint64), customers)
+    opted_in = cohort.traits.opted_in
+    (silent, _, first, _, second, _, both, _, *_), _ = candidates(scene)
+    lives = Lives(scene, customers, 2, 20)
+    values = lives.values([first, first])
+    assert sum(played) == 40  # whoever has not opted in lives in silence, once
+    values_of_silence = lives.values([silent])[0]
+    assert sum(played) == 40 + opted_in[0].sum()
+    np.testing.assert_array_equal(values_of_silence[~opted_in[0]], values[0, ~opted_in[0]])
+    before = sum(played)
+    lives.values([both])
+    assert sum(played) - before == opted_in[1].sum(), "with the first channel alone it is the first cap"
+    before = sum(played)
+    lives.values([second])
+    assert sum(played) - before == (opted_in[0] & opted_in[1]).sum()
+    before = len(played)
+    lives.values([first, second, both, silent])
+    assert len(played) == before
 
 
 def test_tuning_sees_training_customers_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +264,7 @@ def test_tiers_add_the_marks_of_recency_frequency_and_value() -> None:
     seen[:, orders] = np.sqrt(np.array([0.5, 0.5, 2.0, 2.0, 2.0]) / 20)
     seen[:, value] = [0.6, 0.4, 0.4, 0.6, 0.6]
     # Three marks are the same tier as two: an average basket of the good says nothing about the long gone.
-    np.testing.assert_array_equal(agent.tier(seen), [0, 1, 2, 1, 2])
+    np.testing.assert_array_equal(agent.cap_of(seen), [0, 1, 2, 1, 2])
 
 
 def test_good_customers_hear_at_their_tier_s_gap() -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agents import personal
 from agents.agent import AgentError, Unwatched, parsed, training_seed
 from agents.caps import FOREVER, GAPS, CapSettings, FrequencyCap
 from agents.personal import PersonalCap, PersonalSettings, _around, _clearest
@@ -135,24 +134,20 @@ def test_caps_are_there_once_and_silence_is_one_of_them(tuned: PersonalCap) -> N
 
 
 def test_it_learns_from_training_customers_and_judges_on_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    tuned_on: list[NDArray[np.int64]] = []
-    judged_on: list[NDArray[np.int64]] = []
+    served: dict[int, set[int]] = {7: set(), 8: set()}
     seeds: set[int] = set()
 
-    def noting(found: list[NDArray[np.int64]]) -> Any:
-        def spying(*args: Any, **kwargs: Any) -> Any:
-            seeds.add(args[2])
-            found.append(args[3])
-            return play(*args, **kwargs)
+    def spying(*args: Any, **kwargs: Any) -> Any:
+        seeds.add(args[2])
+        served[kwargs["days"]] |= set(args[3].tolist())
+        return play(*args, **kwargs)
 
-        return spying
-
-    monkeypatch.setattr("agents.caps.play", noting(tuned_on))
-    monkeypatch.setattr(personal, "play", noting(judged_on))
-    agent(two_kinds(), customers=16, days=7, judges=32, judged_days=7).fit(3, Unwatched())
+    monkeypatch.setattr("agents.caps.play", spying)
+    agent(two_kinds(), customers=16, days=7, judges=32, judged_days=8).fit(3, Unwatched())
     assert seeds == {training_seed(3, 2)}
-    assert not set(np.concatenate(tuned_on)) & set(np.concatenate(judged_on))
-    assert {len(each) for each in judged_on} == {32}
+    assert len(served[7]) > 16
+    assert len(served[8]) == 32
+    assert not served[7] & served[8]
 
 
 # --- the regression ---

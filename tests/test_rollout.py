@@ -1,13 +1,16 @@
 """Playing a policy gives what the formulas say, customer by customer, however the work is split."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from blockenv import EVALUATION_SEED, SCENARIOS, Cohort, Informed, Policy, Result, Scenario, ScenarioError, play
+from blockenv import EVALUATION_SEED, SCENARIOS, Cohort, Informed, Placed, Policy, Result, Scenario, ScenarioError, play
 from blockenv.rollout import checked_actions, policy_generator
 from blockenv.scenarios import get
 from blockenv.scenarios.schema import Spread
@@ -79,6 +82,25 @@ class Recogniser(LastLegal):
         return super().act(observation, action_mask, rng)
 
 
+class ByPlace(Recogniser):
+    """Serves everybody by the place in the batch on the first day, and keeps the rows that it is told are kept."""
+
+    def __init__(self, customers: int) -> None:
+        super().__init__()
+        self.place = np.arange(customers)
+        self.kept: list[NDArray[np.bool_]] = []
+
+    def keep_rows(self, rows: NDArray[np.bool_]) -> None:
+        assert len(rows) == len(self.place)
+        self.place = self.place[rows]
+        self.kept.append(rows.copy())
+        rows[:] = False
+
+    def act(self, observation: Any, action_mask: Any, rng: np.random.Generator) -> Actions:
+        assert len(observation) == len(self.place)
+        return np.asarray(self.place % 3 % action_mask.shape[1])
+
+
 class Always:
     def __init__(self, action: Any) -> None:
         self.action = action
@@ -146,6 +168,39 @@ def test_shards_put_together_are_the_whole() -> None:
     for name in DAILY:
         mean = sum(len(shard.value) * getattr(shard, name) for shard in shards) / 90
         np.testing.assert_allclose(mean, getattr(whole, name), rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.sampled_from(DETERMINISTIC),
+    st.sampled_from([0.0, 0.004, 0.02, 0.1]),
+    st.integers(1, 50),
+    st.integers(1, 50),
+    st.integers(1, 95),
+)
+def test_results_depend_neither_on_the_batch_nor_on_leaving_out_the_dead(
+    policy: Callable[[], Policy], churn: float, customers: int, batch: int, days: int
+) -> None:
+    scene = world(channels=[_push(), {**_push(), "name": "mail"}], response={"churn_probability": churn})
+    whole = play(policy(), scene, 3, customers, days=days, compact=False)
+    assert_same(play(policy(), scene, 3, customers, days=days, batch=batch), whole)
+
+
+def test_who_goes_by_the_place_of_a_row_is_told_which_rows_are_kept() -> None:
+    scene = world(channels=[_push(), {**_push(), "name": "mail"}], response={"churn_probability": 0.01})
+    policy = ByPlace(90)
+    assert isinstance(policy, Placed)
+    assert not isinstance(Recogniser(), Placed)
+    result = play(policy, scene, 3, 90, days=150)
+    assert len(policy.kept) > 2
+    told, kept = policy.told, iter(policy.kept)
+    for before, after in pairwise(told):
+        np.testing.assert_array_equal(before if len(before) == len(after) else before[next(kept)], after)
+    assert next(kept, None) is None
+    assert (np.bincount(result.messages > 0)[1:] > 40).all()
+    unmoved = ByPlace(90)
+    assert_same(result, play(unmoved, scene, 3, 90, days=150, compact=False))
+    assert not unmoved.kept
 
 
 def test_results_do_not_depend_on_what_was_played_before() -> None:

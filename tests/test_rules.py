@@ -54,6 +54,15 @@ def test_random_actions_are_legal(mask: NDArray[np.bool_], seed: int) -> None:
     assert mask[np.arange(len(mask)), actions].all()
 
 
+@settings(max_examples=50, deadline=None)
+@given(arrays.arrays(bool, st.tuples(st.integers(1, 20), st.integers(1, 9))), st.integers(0, 99))
+def test_a_random_action_is_the_legal_one_of_the_rank_that_was_drawn(mask: NDArray[np.bool_], seed: int) -> None:
+    mask[:, 0] = True
+    drawn = np.random.default_rng(seed).random(len(mask))
+    expected = [np.flatnonzero(row)[int(rank * row.sum())] for row, rank in zip(mask, drawn, strict=True)]
+    np.testing.assert_array_equal(random_legal(mask, np.random.default_rng(seed)), expected)
+
+
 def test_random_actions_are_uniform_over_the_legal_ones() -> None:
     mask = np.tile([True, False, True, True, False, True], (40_000, 1))
     mask[20_000:] = [True, True, False, False, False, False]
@@ -96,6 +105,18 @@ def test_greedy_takes_the_best_legal_profit() -> None:
     mask[1, 2] = mask[2, 2:5] = False
     mask[3, 1:] = False
     np.testing.assert_array_equal(agent.act(np.zeros((4, 1)), mask, RNG), [2, 3, 6, 0])
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    arrays.arrays(float, 7, elements=st.sampled_from([-1.0, 0.0, 0.5, 2.0])),
+    arrays.arrays(bool, st.tuples(st.integers(1, 20), st.just(7))),
+)
+def test_greedy_takes_the_first_of_the_best(profit: NDArray[np.float64], mask: NDArray[np.bool_]) -> None:
+    agent = Greedy(get("Style-v0"))
+    agent.profit, mask[:, 0] = profit, True
+    best = np.where(mask, profit, -np.inf).argmax(axis=1)
+    np.testing.assert_array_equal(agent.act(np.zeros((len(mask), 1)), mask, RNG), best)
 
 
 def test_immediate_profit_is_what_a_message_adds_to_the_day() -> None:
