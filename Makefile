@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 SUITE ?= configs/suites/quick.yaml
 OUT ?= runs/$(basename $(notdir $(SUITE)))
 
-.PHONY: help leaderboard test check
+.PHONY: help leaderboard test check browser
 
 help:
 	@echo "make leaderboard   set up, train every agent family, rank them (about ten minutes on two cores)"
 	@echo "make test          set up, run the tests"
 	@echo "make check         set up, then lint, types and import contracts"
+	@echo "make browser       set up, get a Chromium for the tests of the HTML page where there is none"
 
 leaderboard: $(VENV)/ready
 	$(BIN)/python -m scripts.benchmark $(SUITE) --out $(OUT)
@@ -24,6 +25,10 @@ check: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Best effort: without a network it says that these tests will be skipped, and succeeds.
+browser: $(VENV)/ready
+	$(BIN)/python -m tests.browsers
 
 # PyTorch first and pinned: an open range can pull in gigabytes of a GPU build that nothing here needs.
 $(VENV)/ready: pyproject.toml constraints.txt

@@ -26,7 +26,7 @@ from benchmarks.comparisons import (
 from benchmarks.laws import LAWS
 from benchmarks.leaderboard import BASELINE, Board, Entry, boards
 from benchmarks.stability import rank_agreement
-from benchmarks.statistics import Estimate, paired_difference
+from benchmarks.statistics import Estimate, mean_estimate, paired_difference
 from benchmarks.store import read_values
 from benchmarks.tables import in_words, labelled
 from blockenv import EVALUATION_SEED, population
@@ -55,14 +55,16 @@ def findings(
         ValueError: as `leaderboard.boards`.
     """
     scenarios: list[dict[str, Any]] = []
+    first: Tables = {}
     scores: dict[str, Tables | None] = {}
     by_scenario: dict[str, Tables] = {}
     for board in boards(rows, folder, reference_folder):
         mine = [row for row in rows if row["scenario"] == board.scenario]
         tables = by_scenario[board.scenario] = _tables(mine, [entry.agent for entry in board.entries], folder)
         reference = reference_of(board, reference_folder)
-        short = regrets(board, tables, reference)
-        scenarios.append(_scenario(board, mine, tables, worlds, short))
+        short, changed = regrets(board, tables, reference), _changes(first, tables)
+        scenarios.append(_scenario(board, mine, tables, worlds, short, changed))
+        first = first or tables
         scores[board.scenario] = scores_of(tables, reference)
     return {
         "title": title,
@@ -85,6 +87,19 @@ def _stability(by_scenario: Mapping[str, Tables]) -> list[dict[str, Any]]:
             tau = rank_agreement([here[each] for each in agents], [there[each] for each in agents], rng, draws=DRAWS)
             found.append({"base": base, "scenario": name, "agents": len(agents), "tau": triple(tau)})
     return found
+
+
+def _changes(here: Tables, there: Tables) -> dict[str, Estimate]:
+    """By agent, its value over silence in this world less that in the first: the same customers, training by training."""
+    if BASELINE not in here or BASELINE not in there:
+        return {}
+    silence = there[BASELINE].mean(axis=0) - here[BASELINE].mean(axis=0)
+    shared = [agent for agent in there if agent in here and agent != BASELINE]
+    return {
+        agent: mean_estimate(there[agent] - here[agent] - silence)
+        for agent in shared
+        if there[agent].shape == here[agent].shape
+    }
 
 
 def _failed(scenarios: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -117,6 +132,7 @@ def _scenario(
     tables: Tables,
     worlds: Sequence[Scenario],
     short: Mapping[str, Estimate],
+    changed: Mapping[str, Estimate],
 ) -> dict[str, Any]:
     name, _, law = board.scenario.partition("+")
     world = _world(name, board.digest, worlds)
@@ -130,11 +146,12 @@ def _scenario(
         "commits": board.commits,
         "remark": board.remark,
         "track": rows[0].get("track", "offline"),
+        "trained_on": (rows[0].get("trained_on") or {}).get("scenario"),
         "line": in_words(board.line) if board.line else "",
         "failed": [each._asdict() for each in board.failed],
         "entries": [
             _entry(entry, [row for row in rows if row["agent"] == entry.agent], tables, segments)
-            | {"regret": triple(short.get(entry.agent))}
+            | {"regret": triple(short.get(entry.agent)), "change": triple(changed.get(entry.agent))}
             for entry in board.entries
         ],
         "neighbours": neighbours([entry.agent for entry in board.entries], tables, [tables]),

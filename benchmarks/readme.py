@@ -23,11 +23,15 @@ def with_leaderboard(text: str, table: Path = TABLE, statistics: Path = STATISTI
         OSError: the table or the statistics cannot be read.
     """
     words = str(json.loads(statistics.read_text(encoding="utf-8"))["words"])
-    return _between(_between(text, "leaderboard", section(table)), "statistics", f"{words}\n")
+    return between(between(text, "leaderboard", section(table)), "statistics", f"{words}\n")
 
 
-def _between(text: str, name: str, content: str) -> str:
-    """`text` with `content` between the two marks of that name."""
+def between(text: str, name: str, content: str) -> str:
+    """`text` with `content` between the two marks of that name.
+
+    Raises:
+        ValueError: a mark is missing.
+    """
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     before, found_begin, rest = text.partition(begin)
     _, found_end, after = rest.partition(end)

@@ -1,4 +1,4 @@
-"""Write docs/numbers.md and the README's leaderboard, or say whether they are fresh: `python -m scripts.document [--check]`."""
+"""Write the generated pages and the README's tables, or say whether they are fresh: `python -m scripts.document [--check]`."""
 
 import sys
 from pathlib import Path
@@ -12,6 +12,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, README = ROOT / "docs" / "numbers.md", ROOT / "README.md"
+ROBUSTNESS = ROOT / "docs" / "robustness.md"
 
 
 @app.command()
@@ -20,14 +21,22 @@ def document(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 if a page is stale.")] = False,
     out: Annotated[Path, typer.Option(help="The page of numbers.", show_default=False)] = PAGE,
     readme: Annotated[Path, typer.Option(help="The README.", show_default=False)] = README,
+    robustness: Annotated[
+        Path, typer.Option(help="The page on other worlds and on learning while serving.", show_default=False)
+    ] = ROBUSTNESS,
 ) -> None:
-    """Every number of every scenario as one Markdown page, and the committed quick leaderboard in the README."""
+    """Every number of every scenario, and what the committed suites say of other worlds, as Markdown pages.
+
+    The README gets the committed quick leaderboard and the main findings of the other suites.
+    """
     from agents.agent import write_whole
+    from benchmarks import robustness as other_tests
     from benchmarks.document import COMMAND, page
     from benchmarks.readme import with_leaderboard
 
     stale = False
-    for path, text in ((out, page()), (readme, with_leaderboard(readme.read_text(encoding="utf-8")))):
+    front = other_tests.with_paragraph(with_leaderboard(readme.read_text(encoding="utf-8")))
+    for path, text in ((out, page()), (robustness, other_tests.page()), (readme, front)):
         if not check:
             write_whole(path, text.encode())
             console.print(f"wrote {path}", soft_wrap=True)

@@ -23,6 +23,10 @@ def page(
         list[Path] | None,
         typer.Option(help="A PNG of scripts.policy_map; may be repeated. RESULTS/maps/*.png are always taken."),
     ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(help="A folder of results of another suite, to be shown in short; may be repeated."),
+    ] = None,
     cards: Annotated[
         Path, typer.Option(help="Calibration cards, of scripts.card --json; left out if absent.", show_default=False)
     ] = RESULTS / "cards.json",
@@ -30,24 +34,30 @@ def page(
         Path, typer.Option(help="What scripts.verify_statistics measured; left out if absent.", show_default=False)
     ] = RESULTS / "statistics.json",
 ) -> None:
-    """The leaderboard, heat map, profiles, curves, segments, policy maps and calibration as a page without a network."""
+    """The leaderboard, heat map, profiles, curves, segments, policy maps and calibration as a page without a network.
+
+    With `--beside` it also shows what becomes of the ranks in other worlds, and who earns while still learning.
+    """
     from agents.agent import write_whole
+    from benchmarks.elsewhere import compact
     from benchmarks.page.build import page as page_of
     from benchmarks.page.build import read_findings
 
     findings = read_findings(results)
+    others = [(folder, read_findings(folder)) for folder in beside or ()]
     target = out or results / "page.html"
-    made = findings.get("command") or "python -m scripts.benchmark SUITE"
+    words = [f"python -m scripts.page {results}", *(f"--beside {folder}" for folder, _ in others), f"--out {target}"]
     text = page_of(
         findings,
         str(results),
+        beside=[compact(found, str(folder)) for folder, found in others],
         pictures=[*sorted((results / "maps").glob("*.png")), *(picture or ())],
         cards=_read(cards) or [],
         checks=_read(checks),
         commands=[
-            f"{made} --out {results}",
-            f"python -m scripts.page {results} --out {target}",
-            f"python -m scripts.verify {results}",
+            *(_made(found, folder) for folder, found in [(results, findings), *others]),
+            " ".join(words),
+            *(f"python -m scripts.verify {folder}" for folder in [results, *(folder for folder, _ in others)]),
             "python -m scripts.references SCENARIO",
             "python -m scripts.card --all --customers 512 --json benchmarks/results/cards.json",
             "python -m scripts.verify_statistics",
@@ -55,6 +65,11 @@ def page(
     )
     write_whole(target, text.encode())
     say(f"{target}: {len(text.encode()) / 1e6:.1f} MB, {len(findings['scenarios'])} scenarios; open it in any browser")
+
+
+def _made(findings: dict[str, Any], folder: Path) -> str:
+    """The command that made the findings."""
+    return f"{findings.get('command') or 'python -m scripts.benchmark SUITE'} --out {folder}"
 
 
 def _read(path: Path) -> Any:

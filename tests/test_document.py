@@ -138,12 +138,13 @@ def test_the_committed_page_is_fresh() -> None:
 
 
 def test_check_refuses_a_stale_or_missing_page_and_writes_nothing(tmp_path: Path) -> None:
-    path, readme = tmp_path / "numbers.md", tmp_path / "README.md"
+    path, readme, robustness = (tmp_path / name for name in ("numbers.md", "README.md", "robustness.md"))
     readme.write_text(README.read_text(encoding="utf-8"), encoding="utf-8")
-    where = ["--out", str(path), "--readme", str(readme)]
+    where = ["--out", str(path), "--readme", str(readme), "--robustness", str(robustness)]
     missing = CliRunner().invoke(app, ["--check", *where])
     assert missing.exit_code == 1
     assert not path.exists()
+    assert not robustness.exists()
     path.write_text("old", encoding="utf-8")
     stale = CliRunner().invoke(app, ["--check", *where])
     assert stale.exit_code == 1

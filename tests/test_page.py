@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import shutil
 import struct
 import zlib
 from collections.abc import Iterator
@@ -18,8 +17,10 @@ from benchmarks.configs import Suite
 from benchmarks.findings import findings
 from benchmarks.page.build import NAME, page, read_findings
 from benchmarks.page.png import SIGNATURE, description
+from benchmarks.robustness import SUITES
 from blockenv.scenarios import SCENARIOS
 from scripts.page import app
+from tests.browsers import CONTRAST, DESK, PHONE, Visit
 from tests.tiny_agents import TINY, known
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +33,6 @@ SUITE = Suite(
     customers=60,
     settings={"weekly": {"customers": 16, "days": 7}, "lints": known("lints", TINY)},
 )
-PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
 
 def png(*texts: bytes) -> bytes:
@@ -124,46 +124,6 @@ def test_the_committed_cards_are_of_the_canon_as_it_is() -> None:
 
 
 # --- in a browser ---
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("there is no Chromium on this machine")
-    with api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
-class Visit:
-    """A page that is open, with all that the browser complained about or asked for."""
-
-    def __init__(self, browser: Any, folder: Path, **options: Any) -> None:
-        self.context = browser.new_context(**{"viewport": DESK, **options})
-        self.page = self.context.new_page()
-        self.complaints: list[str] = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self._asked(request.url))
-        self.page.goto((folder / "page.html").as_uri())
-
-    def _asked(self, url: str) -> None:
-        if not url.startswith(("file:", "data:")):
-            self.complaints.append(f"asked for {url}")
-
-    def agents(self) -> list[str]:
-        found: list[str] = self.page.eval_on_selector_all("#board tbody tr", "rows => rows.map(r => r.dataset.agent)")
-        return found
-
-    def column(self, title: str) -> list[str]:
-        place = self.page.eval_on_selector_all("#board thead th", "heads => heads.map(h => h.textContent)").index(title)
-        found: list[str] = self.page.eval_on_selector_all(
-            "#board tbody tr:not(.failed)", f"rows => rows.map(r => r.children[{place}].textContent)"
-        )
-        return found
 
 
 @pytest.fixture
@@ -264,26 +224,6 @@ def test_the_numbers_on_the_page_are_those_of_the_findings(visit: Visit, folder:
         visit.page.locator("#board thead button", has_text="rank").click()
 
 
-CONTRAST = """
-() => {
-  const parse = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
-  const over = (top, under) => top.slice(0, 3).map((v, i) => v * top[3] + under[i] * (1 - top[3]));
-  const light = (rgb) => { const [r, g, b] = rgb.map((v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-  const found = [];
-  for (const node of document.querySelectorAll("body *")) {
-    if (!node.getClientRects().length || ![...node.childNodes].some((c) => c.nodeType === 3 && c.textContent.trim())) continue;
-    const chain = []; for (let each = node; each; each = each.parentElement) chain.push(each);
-    let ground = [255, 255, 255];
-    for (const each of chain.reverse()) ground = over(parse(getComputedStyle(each).backgroundColor), ground);
-    const style = getComputedStyle(node), ink = over(parse(node instanceof SVGElement ? style.fill : style.color), ground);
-    const [a, b] = [light(ink), light(ground)].sort((x, y) => y - x), ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < 4.5) found.push(`${node.tagName} ${ratio.toFixed(2)} ${node.textContent.slice(0, 30)}`);
-  }
-  return found;
-}
-"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_it_can_be_read_in_light_and_dark_and_on_a_phone(
@@ -348,9 +288,11 @@ def test_without_scripts_the_page_says_where_the_tables_are(browser: Any, folder
 
 def test_the_committed_page_is_of_the_committed_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    fresh, kept = tmp_path / "leaderboard.html", Path("docs/leaderboard.html")
-    result = CliRunner().invoke(app, ["benchmarks/results/canon", "--out", str(fresh)])
+    results, kept, fresh = Path("benchmarks/results"), Path("docs/leaderboard.html"), tmp_path / "leaderboard.html"
+    others = [str(results / name) for name in SUITES if (results / name / NAME).exists()]
+    words = [str(results / "canon"), *(word for folder in others for word in ("--beside", folder)), "--out"]
+    result = CliRunner().invoke(app, [*words, str(fresh)])
     assert result.exit_code == 0, result.output
     text = fresh.read_text().replace(str(fresh), str(kept)).replace(json.dumps(str(fresh))[1:-1], str(kept))
     same = text == kept.read_text()  # compared here, as the difference may be half a megabyte
-    assert same, "run `python -m scripts.page benchmarks/results/canon --out docs/leaderboard.html`"
+    assert same, f"run `python -m scripts.page {' '.join(words)} {kept}`"

@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.page.png import description
 
 ASSETS = Path(__file__).resolve().parent / "assets"
-SCRIPTS = ("elements.js", "charts.js", "board.js", "page.js")
+SCRIPTS = ("elements.js", "charts.js", "board.js", "beside.js", "page.js")
 NAME = "leaderboard.json"  # of the findings in a folder of results
 
 
@@ -21,6 +21,7 @@ def page(
     findings: Mapping[str, Any],
     place: str,
     *,
+    beside: Sequence[Mapping[str, Any]] = (),
     pictures: Sequence[Path] = (),
     cards: Sequence[Mapping[str, Any]] = (),
     checks: Mapping[str, Any] | None = None,
@@ -31,6 +32,7 @@ def page(
     Args:
         findings: of `benchmarks.findings`.
         place: the folder of results, as it is named in commands.
+        beside: further suites, of `benchmarks.elsewhere.compact`.
         pictures: PNG files, with a description in them that says what they show.
         cards: calibration cards as `scripts.card --json` writes them.
         checks: what `scripts.verify_statistics` measured.
@@ -46,6 +48,7 @@ def page(
         "stability": [],
         **findings,
         "place": place,
+        "beside": list(beside),
         "pictures": [_inlined(path) for path in pictures],
         "cards": list(cards),
         "checks": checks,

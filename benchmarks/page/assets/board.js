@@ -9,9 +9,8 @@ const boardNow = () => data.scenarios.find((each) => each.name === chosen.scenar
 }
 const redrawAll = () => sections.forEach((redraw) => redraw());
 
-function pick(label, options, value, change) {
-  const id = "pick-" + label.replace(/\W+/g, "-").toLowerCase();
-  return el("label", { for: id }, label, el("select", { id, onchange: (event) => { change(event.target.value); keep(id, redrawAll); } },
+function pick(label, options, value, change, id = "pick-" + label.replace(/\W+/g, "-").toLowerCase(), redraw = redrawAll) {
+  return el("label", { for: id }, label, el("select", { id, onchange: (event) => { change(event.target.value); keep(id, redraw); } },
     options.map((each) => el("option", { value: each, selected: each === value }, each))));
 }
 /* Sections are drawn anew; the focus stays where the reader left it. */
@@ -53,23 +52,12 @@ section("leaderboard", "Leaderboard",
     const body = el("tbody", {});
     const intervals = entries.map((entry) => entry.over_silence || entry.score).filter(Boolean);
     const low = Math.min(0, ...intervals.map((each) => each[1])), high = Math.max(0, ...intervals.map((each) => each[2]));
-    const heads = columns.map((column) => el("th", { scope: "col", class: column.id === "agent" ? "words" : null },
-      el("button", { type: "button", onclick: () => {
-        chosen.sort = chosen.sort[0] === column.id ? [column.id, -chosen.sort[1]] : [column.id, column.first || -1];
-        rows();
-      } }, column.title)));
+    const { heads, order } = sorting(columns, chosen, () => rows());
     const name = (entry) => [entry.label || entry.agent, el("span", { class: "kind" }, entry.kind || "", entry.seeds > 1 ? `, ${entry.seeds} seeds` : "")];
     function rows() {
-      const column = columns.find((each) => each.id === chosen.sort[0]) || columns[0], way = column.id === chosen.sort[0] ? chosen.sort[1] : 1;
-      heads.forEach((head, place) => { if (columns[place] === column) head.setAttribute("aria-sort", way > 0 ? "ascending" : "descending"); else head.removeAttribute("aria-sort"); });
       const fits = (entry) => (entry.label || entry.agent).toLowerCase().includes(chosen.words.toLowerCase())
         && (!chosen.kind || (entry.kind || "submission") === chosen.kind) && (!chosen.best || (entry.rank && entry.rank[0] === 1));
-      const found = entries.filter(fits).sort((a, b) => {
-        const one = column.of(a), other = column.of(b);
-        if (typeof one === "string") return way * one.localeCompare(other);
-        if (!known(one) || !known(other)) return (known(other) ? 1 : 0) - (known(one) ? 1 : 0);
-        return way * (one - other);
-      });
+      const { column, rows: found } = order(entries.filter(fits));
       const lost = failed.filter(fits);
       body.replaceChildren(
         ...found.map((entry) => el("tr", { class: entry.rank[0] === 1 ? "tied" : null, "data-agent": entry.agent }, columns.map((each) =>
@@ -125,8 +113,7 @@ section("map", "Scenario by agent",
     } }));
     const node = table(scored ? "Scores" : "Uplift over silence, %", [{ title: "agent", cell: labelOf }, ...columns], order, { id: "heat" });
     node.querySelectorAll("tbody tr").forEach((row) => row.querySelectorAll("td").forEach((cell) => {
-      const value = Number(cell.textContent);
-      if (cell.textContent && Number.isFinite(value)) cell.style.background = `rgba(var(--${value >= 0 ? "good" : "bad"}), ${(0.5 * Math.min(1, Math.abs(value) / most)).toFixed(3)})`;
+      if (cell.textContent && Number.isFinite(Number(cell.textContent))) cell.setAttribute("style", shade(Number(cell.textContent), most));
     }));
     return node;
   });

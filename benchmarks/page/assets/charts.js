@@ -156,3 +156,25 @@ function plane({ title, xTitle, yTitle, points, fewer, writeX, writeY }) {
     numbers(title, [{ title: "agent", cell: (p) => labelOf(p.agent) }, { title: xTitle, cell: (p) => writeX(p.x) },
       { title: yTitle, cell: (p) => `${writeY(p.y)} [${writeY(p.low)}, ${writeY(p.high)}]` }, { title: "on the frontier", cell: (p) => (frontier.includes(p) ? "yes" : "no") }], points));
 }
+
+const METRICS = {
+  "value over silence, money": ["value", true, (v) => plain(v, 1)],
+  "reachable on some channel, mean over channels": ["reach", false, percent],
+  "still customers": ["alive", false, percent],
+  "blocks so far, a customer": ["blocks", false, (v) => plain(v, 3)],
+  "messages so far, a customer": ["messages", false, (v) => plain(v, 1)],
+};
+
+/* A metric over time for some of the entries of a world. */
+function courses(world, shown, metric) {
+  const [key, difference, write] = METRICS[metric];
+  const silence = world.entries.find((entry) => entry.agent === "silence");
+  const entries = shown.filter((entry) => entry.courses && !(difference && entry === silence));
+  if (!entries.length || (difference && !(silence && silence.courses))) return el("p", { class: "note" }, "These rows hold no courses over time for the agents chosen; silence is needed for value over silence.");
+  const along = (entry) => {
+    const found = entry.courses[key];
+    if (key === "reach") { const channels = Object.values(found); return channels[0].map((_, place) => channels.reduce((sum, each) => sum + each[place], 0) / channels.length); }
+    return difference ? found.map((value, place) => value - silence.courses.value[place]) : found;
+  };
+  return lines({ title: `${world.name}: ${metric}`, xTitle: "day", yTitle: "", x: entries[0].courses.day, series: entries.map((entry) => ({ agent: entry.agent, y: along(entry) })), write, zero: key !== "alive" });
+}

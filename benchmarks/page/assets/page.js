@@ -7,13 +7,6 @@
   document.getElementById("lead").textContent = `Discounted customer lifetime value of ${agents.length} senders in ${data.scenarios.length} ${data.scenarios.length === 1 ? "world" : "worlds"} where customers can block: the mean over ${first.customers.toLocaleString("en")} held-out customers of \u03a3 \u03b3\u1d57 \u00b7 margin over ${first.days.toLocaleString("en")} days, in money. Learners were trained with ${seeds} ${seeds === 1 ? "seed" : "seeds"}. All meet the same customers with the same luck, so differences are paired.`;
 }
 
-const METRICS = {
-  "value over silence, money": ["value", true, (v) => plain(v, 1)],
-  "reachable on some channel, mean over channels": ["reach", false, percent],
-  "still customers": ["alive", false, percent],
-  "blocks so far, a customer": ["blocks", false, (v) => plain(v, 3)],
-  "messages so far, a customer": ["messages", false, (v) => plain(v, 1)],
-};
 const SIDES = {
   "over-contacts a customer": ["overloaded_contacts", true],
   "blocks a customer": ["blocks", true],
@@ -24,11 +17,6 @@ const shownIn = (world) => world.entries.filter((entry) => chosen.agents.has(ent
 
 section("compare", "Compare agents", "Choose the world and whom to see in the pictures of this and the next three sections.", () => {
   const world = scenarioNow();
-  const box = (agent, place) => el("label", { for: `agent-${place}` },
-    el("input", { id: `agent-${place}`, type: "checkbox", checked: chosen.agents.has(agent), onchange: (event) => {
-      if (event.target.checked) chosen.agents.add(agent); else chosen.agents.delete(agent);
-      keep(`agent-${place}`, redrawAll);
-    } }), sample(agent), labelOf(agent));
   const worst = (entry) => { const found = entry.segments.map((each) => each.over_silence && each.over_silence[0]); return found.length && found.every(known) ? Math.min(...found) : entry.over_silence ? null : 0; };
   const axes = [
     { title: "value", of: (e) => e.value[0], write: (v) => plain(v, 1) },
@@ -43,24 +31,13 @@ section("compare", "Compare agents", "Choose the world and whom to see in the pi
   const courses = shownIn(world).some((entry) => entry.courses);
   return [
     el("div", { class: "controls" }, pick("World", data.scenarios.map((each) => each.name), world.name, (value) => { chosen.world = value; })),
-    el("fieldset", {}, el("legend", {}, "Agents"), agents.filter((agent) => labels[agent]).map(box)),
+    el("fieldset", {}, el("legend", {}, "Agents"), boxes("agent", agents, chosen.agents, redrawAll)),
     el("div", { class: "grid" },
       radar({ title: `${world.name}: what each is good at, from the worst on the board to the best`, axes, entries: world.entries, shown: [...chosen.agents] }),
       el("div", {}, courses ? el("div", { class: "controls" }, pick("Curve", Object.keys(METRICS), chosenMetric.name, (value) => { chosenMetric.name = value; })) : null, over(world)))];
 });
 
-function over(world) {
-  const [key, difference, write] = METRICS[chosenMetric.name];
-  const silence = world.entries.find((entry) => entry.agent === "silence");
-  const entries = shownIn(world).filter((entry) => entry.courses && !(difference && entry === silence));
-  if (!entries.length || (difference && !(silence && silence.courses))) return el("p", { class: "note" }, "These rows hold no courses over time for the agents chosen; silence is needed for value over silence.");
-  const along = (entry) => {
-    const found = entry.courses[key];
-    if (key === "reach") { const channels = Object.values(found); return channels[0].map((_, place) => channels.reduce((sum, each) => sum + each[place], 0) / channels.length); }
-    return difference ? found.map((value, place) => value - silence.courses.value[place]) : found;
-  };
-  return [lines({ title: `${world.name}: ${chosenMetric.name}`, xTitle: "day", yTitle: "", x: entries[0].courses.day, series: entries.map((entry) => ({ agent: entry.agent, y: along(entry) })), write, zero: key !== "alive" })];
-}
+function over(world) { return courses(world, shownIn(world), chosenMetric.name); }
 
 section("segments", "Who gains and who loses", "Value over silence in each segment of customers, paired, with 95 % intervals. What pleases one segment can drive away another; the mean hides it.", () => {
   const world = scenarioNow(), entries = shownIn(world).filter((entry) => entry.over_silence);
@@ -89,10 +66,10 @@ section("profile", "How often a score is reached", "Share of trainings, over all
     series: entries.map((entry) => ({ agent: entry.agent, y: entry.profile.map((each) => each[0]), low: entry.profile.map((each) => each[1]), high: entry.profile.map((each) => each[2]) })) })];
 });
 
-if (data.stability.length) section("stability", "Is the order the same elsewhere", "Kendall\u2019s \u03c4 between the order of the agents in the first world and in each other one: 1 is the same order, 0 none in common, \u22121 the reverse. Customers and trainings are drawn anew for the intervals.", () =>
-  table(`Order of the agents in ${data.stability[0].base} and elsewhere`, [{ title: "world", cell: (row) => row.scenario },
-    { title: "\u03c4", cell: (row) => range(row.tau, (v) => plain(v, 2)) }, { title: "agents", cell: (row) => String(row.agents) },
-    { title: "what is special", words: true, cell: (row) => (data.scenarios.find((each) => each.name === row.scenario) || {}).isolates || "" }], data.stability));
+if (data.stability.length) section("stability", "Is the order the same elsewhere", TAU, () =>
+  agreement(`Order of the agents in ${data.stability[0].base} and elsewhere`, data.stability, (name) => (data.scenarios.find((each) => each.name === name) || {}).isolates || ""));
+
+if (data.beside.length) others();
 
 if (data.pictures.length) section("policies", "When to send", "Over how tired and how attached a customer is: what is best, and what a policy does.", () =>
   data.pictures.map((each) => el("figure", {}, el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Policy map" }, el("img", { src: each.source, alt: each.text })), el("figcaption", {}, each.text))));
