@@ -5,67 +5,25 @@ only, never traits, and never an evaluation customer.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from agents.agent import AgentError, AgentSettings, Monitor, training_seed
-from agents.rules import Actions, Cap, Caps, Mask, Observation, Rule, immediate_profit
-from blockenv import population
-from blockenv.rollout import play
+from agents.agent import Monitor
+from agents.lives import lives_for
+from agents.rotation import FOREVER, SILENCE, Cap, Rotation, TuningSettings, legal_messages
+from agents.rules import Observation, immediate_profit
 from blockenv.scenarios import Scenario
 
 GAPS = (1, 2, 3, 4, 5, 7, 10, 14, 21, 28)
-FOREVER = 10_000  # days; a gap nobody lives to see the end of
-SILENCE: Cap = ([], FOREVER)
-_AT_ONCE = 8192  # lives in a batch: a day of a few hundred costs as much as one of a few thousand
-
-
-class TuningSettings(AgentSettings):
-    """How a rule is tuned."""
-
-    customers: int = Field(default=1024, ge=1, description="training customers that every candidate is played on")
-    days: int = Field(default=546, ge=1, description="days played; a year and a half, as blocks cost later")
-    messages: list[int] = Field(default=[], description="actions in rotation; tuned if empty")
 
 
 class CapSettings(TuningSettings):
     """How a frequency cap is tuned, or what it is."""
 
     gap: int | None = Field(default=None, ge=1, description="days between two messages; tuned if not given")
-
-
-class Rotation(Rule):
-    """A rule that sends its messages in rotation: the channel least used lately goes first."""
-
-    Settings: ClassVar[type[Any]] = TuningSettings
-    messages: list[int]
-
-    def __init__(self, scenario: Scenario, settings: Any = None) -> None:
-        super().__init__(scenario, settings)
-        self.messages = list(self.settings.messages)
-        self.tuned_on: NDArray[np.int64] | None = None  # training customers by number; settings.customers if None
-        for action in self.messages:
-            if not 0 < action < scenario.actions:
-                raise AgentError(f"messages: {action} is not among 1..{scenario.actions - 1} of {scenario.name}")
-
-    def in_force(self) -> list[Cap]:
-        """The caps that customers live under."""
-        raise NotImplementedError
-
-    def cap_of(self, seen: Observation) -> NDArray[np.integer[Any]]:
-        """(N,) which of the caps in force each customer lives under."""
-        raise NotImplementedError
-
-    def act(self, seen: Observation, mask: Mask, rng: np.random.Generator) -> Actions:
-        """The next message of each customer's rotation where its gap has passed."""
-        return Caps(self, self.in_force()).next_messages(self.cap_of(seen), seen, mask)
-
-    def tuning_customers(self) -> NDArray[np.int64]:
-        """(M,) numbers of the training customers that candidates are played on."""
-        return np.arange(self.settings.customers) if self.tuned_on is None else self.tuned_on
 
 
 class FrequencyCap(Rotation):
@@ -107,7 +65,7 @@ class FrequencyCap(Rotation):
 
     def recall(self, learned: dict[str, Any]) -> None:
         """Take gap and messages back."""
-        self.gap, self.messages = int(learned["gap"]), _legal_messages(learned["messages"], self.scenario)
+        self.gap, self.messages = int(learned["gap"]), legal_messages(learned["messages"], self.scenario)
 
     def _best_messages(self, search: "_Search") -> list[int]:
         """For each channel the slot, style and product that are worth most at one message a week."""
@@ -182,89 +140,7 @@ class RecencyFrequencyMonetary(Rotation):
         gaps = [int(gap) for gap in learned["gaps"]]
         if len(gaps) != self.TIERS:
             raise ValueError(f"gaps: {len(gaps)} tiers, expected {self.TIERS}")
-        self.gaps, self.messages = gaps, _legal_messages(learned["messages"], self.scenario)
-
-
-Tuned = TypeVar("Tuned", "FrequencyCap", "RecencyFrequencyMonetary")
-
-
-def values_of(candidates: Sequence[Tuned], tuned: Tuned, seed: int) -> NDArray[np.float64]:
-    """(K,) mean value of each candidate on the customers that `tuned` is tuned on, all with the same luck."""
-    return np.asarray(lives_for(tuned, seed).values(candidates).mean(axis=1))
-
-
-def lives_for(tuned: Rotation, seed: int) -> "Lives":
-    """The lives of the customers that `tuned` is tuned on."""
-    return Lives(tuned.scenario, tuned.tuning_customers(), seed, tuned.settings.days)
-
-
-class Lives:
-    """What training customers are worth under rules of one kind, all with the same luck; no life is played twice.
-
-    Whoever did not opt in to a channel never hears from it, as nothing can win it back. So under a rotation a customer
-    lives as under that part of it which is on channels she opted in to, and where that is nothing, as under silence.
-    """
-
-    def __init__(self, scenario: Scenario, customers: NDArray[np.int64], seed: int, days: int) -> None:
-        self._scenario, self._days, self._key = scenario, days, training_seed(seed, 2)
-        self._customers = customers.astype(np.int64)
-        opted_in = population.draw(scenario, np.full(len(customers), self._key, np.uint64), self._customers).opted_in
-        kinds, kind = np.unique(opted_in, axis=1, return_inverse=True)
-        channel_of = population.rules(scenario).channel_of
-        # (A,) whether a message can arrive, and the rows, of all customers who opted in to the same channels
-        self._alike = [(kinds[channel_of, each], np.flatnonzero(kind == each)) for each in range(kinds.shape[1])]
-        self._values: dict[_Plan, NDArray[np.float64]] = {}  # (N,) each; not a number where not played yet
-
-    def values(self, rules: Sequence[Tuned]) -> NDArray[np.float64]:
-        """(K, N) the value of each customer under each of the rules, discounted money."""
-        plans = [self._plans(rule) for rule in rules]
-        needed: dict[_Plan, NDArray[np.bool_]] = {}
-        for plan, rows in (each for of_rule in plans for each in of_rule):
-            needed.setdefault(plan, np.zeros(len(self._customers), np.bool_))[rows] = True
-        self._play(rules[0], needed)
-        found = np.empty((len(rules), len(self._customers)))
-        for values, of_rule in zip(found, plans, strict=True):
-            for plan, rows in of_rule:
-                values[rows] = self._values[plan][rows]
-        return found
-
-    def _plans(self, rule: Rotation) -> list[tuple["_Plan", NDArray[np.intp]]]:
-        """What a rule comes to for whom."""
-        found = []
-        for arrives, rows in self._alike:
-            caps = [(tuple(each for each in messages if arrives[each]), gap) for messages, gap in rule.in_force()]
-            found.append((tuple((messages, gap if messages else FOREVER) for messages, gap in caps), rows))
-        return found
-
-    def _play(self, kind: Rotation, needed: dict["_Plan", NDArray[np.bool_]]) -> None:
-        """Play what has not been played of the lives that are needed, many plans side by side."""
-        nobody = np.full(len(self._customers), np.nan)
-        new = [rows & np.isnan(self._values.setdefault(plan, nobody.copy())) for plan, rows in needed.items()]
-        plans, (number, row) = list(needed), np.nonzero(new)
-        for start in range(0, len(row), _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
-            policy, customers = _SideBySide(kind, plans, number[part]), self._customers[row[part]]
-            worth = play(policy, self._scenario, self._key, customers, days=self._days, batch=_AT_ONCE).value
-            for each in np.unique(number[part]):
-                self._values[plans[each]][row[part][number[part] == each]] = worth[number[part] == each]
-
-
-_Plan = tuple[tuple[tuple[int, ...], int], ...]  # caps in force
-
-
-class _SideBySide:
-    """Plans of a kind of rule, each serving customers of its own."""
-
-    def __init__(self, kind: Rotation, plans: Sequence[_Plan], number: NDArray[np.intp]) -> None:
-        self._kind = kind
-        self._caps = Caps(kind, [cap for plan in plans for cap in plan])
-        self._first = number * len(plans[0])  # (N,) of all caps the first of the plan that serves the row
-
-    def keep_rows(self, rows: NDArray[np.bool_]) -> None:
-        self._first = self._first[rows]
-
-    def act(self, seen: Observation, mask: Mask, rng: np.random.Generator) -> Actions:
-        return self._caps.next_messages(self._first + self._kind.cap_of(seen), seen, mask)
+        self.gaps, self.messages = gaps, legal_messages(learned["messages"], self.scenario)
 
 
 class _Search:
@@ -310,11 +186,3 @@ class _Search:
             near.append([(messages, gap) for gap in gaps[max(0, centre - 1) : centre + 2]])
         self.play([cap for caps in near for cap in caps])
         return [self.best(caps) for caps in near]
-
-
-def _legal_messages(messages: Any, scenario: Scenario) -> list[int]:
-    found = [int(message) for message in messages]
-    for message in found:
-        if not 0 < message < scenario.actions:
-            raise ValueError(f"messages: {message} is not among 1..{scenario.actions - 1}")
-    return found

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from agents.agent import Monitor, training_seed
-from agents.caps import GAPS, SILENCE, CapSettings, FrequencyCap, Lives, Rotation, TuningSettings
-from agents.rules import Cap, Observation, finite
+from agents.caps import GAPS, CapSettings, FrequencyCap
+from agents.lives import Lives
+from agents.rotation import SILENCE, Cap, Rotation, TuningSettings
+from agents.rules import Observation, finite
 from blockenv import population
 
 

@@ -4,7 +4,6 @@ Rules read the same observation as learners do and keep nothing between days; no
 scenario, and none tunes itself beyond what its docstring says.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,7 +19,6 @@ from blockenv.scenarios import Scenario
 Observation = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 Actions = NDArray[np.integer[Any]]
-Cap = tuple[list[int], int]  # messages in rotation, gap in days
 
 
 class Rule:
@@ -153,42 +151,6 @@ class Weekly(Greedy):
             best = messages[self.profit[messages].argmax()]
             chosen = np.where((weekday == channel % 7) & mask[:, best] & (chosen == 0), best, chosen)
         return chosen
-
-
-class Caps:
-    """Caps in force at the same time, each for some of the customers."""
-
-    def __init__(self, rule: Rule, caps: Sequence[tuple[Sequence[int], int]]) -> None:
-        longest = max(1, max(len(messages) for messages, _ in caps))
-        # The first message over again changes nothing in a rotation; where there is none, it is silence.
-        filled = [[*messages, *[messages[0] if messages else 0] * (longest - len(messages))] for messages, _ in caps]
-        self._messages = np.array(filled).T.copy()  # (M, K), M the longest rotation
-        self._wait = np.array([gap - 1.5 for _, gap in caps], np.float32)
-        self._rule = rule
-        self._recent = rule.recent_columns()
-
-    def next_messages(self, cap: NDArray[np.integer[Any]], seen: Observation, mask: Mask) -> Actions:
-        """(N,) of each customer's own `cap` (N,) the legal message whose channel was used least lately, if it is due.
-
-        Silence where the gap has not passed, and where no message is legal.
-        """
-        chosen = np.zeros(len(seen), np.int64)
-        due = np.flatnonzero(self._rule.days_since_send(seen) > self._wait.take(cap))
-        options = self._messages.take(cap.take(due), axis=1)
-        legal = _cells(mask, due, options)
-        # Whoever has closed every channel is due for ever.
-        able = np.flatnonzero(legal.any(axis=0))
-        due, options, legal = due.take(able), options.take(able, axis=1), legal.take(able, axis=1)
-        if len(options) > 1:
-            used = np.where(legal, _cells(seen, due, self._recent.take(options)), np.inf)
-            options = options[used.argmin(axis=0), np.arange(len(due))]
-        chosen[due] = options
-        return chosen
-
-
-def _cells(table: NDArray[Any], rows: NDArray[np.intp], columns: NDArray[np.integer[Any]]) -> NDArray[Any]:
-    """(M, N) what stands in the `rows` (N,) of `table` at `columns` (M, N); indexing by two arrays takes far longer."""
-    return np.asarray(table.take(rows * table.shape[1] + columns))
 
 
 def random_legal(mask: Mask, rng: np.random.Generator) -> Actions:

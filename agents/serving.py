@@ -15,7 +15,7 @@ from agents.tensor_learning import TensorLearning, lived_on
 
 
 class Serving:
-    """PPO or DQN that begins with nothing and learns every day; a `blockenv.rollout.Student`.
+    """PPO or DQN that begins with nothing and learns every day; a `blockenv.policies.Student`.
 
     What a day came to is known when the next one is seen, so an evening is learned from on the morning after.
     """

@@ -100,7 +100,6 @@ def lead(findings: Findings) -> str:
         return ""
     best = first["entries"][0]["agent"]
     leaders = {world["name"]: world["entries"][0]["agent"] for world in others}
-    kept = sum(leader == best for leader in leaders.values())
     lost = ", ".join(f"{leader} in {name}" for name, leader in leaders.items() if leader != best)
     kept = sum(leader == best for leader in leaders.values())
     share = "all" if kept == len(others) else f"{kept} of the"

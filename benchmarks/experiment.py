@@ -20,7 +20,8 @@ from benchmarks.submissions import Limits, Submission, SubmissionError, is_submi
 from benchmarks.summaries import summary
 from benchmarks.workers import Failure, work
 from blockenv import play
-from blockenv.rollout import EVALUATION_SEED, Policy, Result
+from blockenv.policies import Policy
+from blockenv.rollout import EVALUATION_SEED, Result
 
 
 class ExperimentError(RuntimeError):

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from blockenv import history, population
 from blockenv.cohort import Cohort
-from blockenv.rollout import Policy, Student, checked_actions, greet
+from blockenv.policies import Placed, Policy, Student, greeting
+from blockenv.rollout import checked_actions
 from blockenv.scenarios import Scenario
 
 Floats = NDArray[np.floating[Any]]
@@ -155,13 +156,14 @@ class Bent:
 
     def __init__(self, policy: Policy, law: Law) -> None:
         self._policy, self._law = policy, law
+        self._greet = greeting(policy)
         self._cohort: Cohort | None = None
 
     def meet(self, cohort: Cohort) -> None:
         """Change the customers for today; a reference line that wants to see them does so afterwards."""
         self._cohort = cohort
         self._law.morning(cohort)
-        greet(self._policy, cohort, cohort.customer)
+        self._greet(cohort, cohort.customer)
 
     def act(self, observation: Floats, action_mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
         """The policy's own choice, which the law takes note of."""
@@ -175,3 +177,8 @@ class Bent:
         """Pass the evening on to a policy that learns while it serves."""
         if isinstance(self._policy, Student):
             self._policy.hear(observation, action, reward, closed)
+
+    def keep_rows(self, rows: NDArray[np.bool_]) -> None:
+        """Pass on which rows are kept to a policy that goes by their places."""
+        if isinstance(self._policy, Placed):
+            self._policy.keep_rows(rows)

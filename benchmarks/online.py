@@ -85,7 +85,7 @@ class Commit:
 
 
 class OnlineSubmission(Submission):
-    """Somebody's own policy, which may have a method `hear`; see `blockenv.rollout.Student`."""
+    """Somebody's own policy, which may have a method `hear`; see `blockenv.policies.Student`."""
 
     def hear(self, observation: Floats, action: NDArray[np.int64], reward: Floats, closed: NDArray[np.int64]) -> None:
         """Pass the evening on.

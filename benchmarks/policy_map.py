@@ -13,7 +13,8 @@ from blockenv import EVALUATION_SEED, dynamics, history, mdp, population
 from blockenv.cohort import GENERATION, Cohort
 from blockenv.dynamics import Traits
 from blockenv.mdp.batches import only
-from blockenv.rollout import Policy, checked_actions, greet, policy_generator
+from blockenv.policies import Policy, greet
+from blockenv.rollout import checked_actions, policy_generator
 from blockenv.scenarios import Scenario
 
 YEAR = 364

@@ -8,7 +8,8 @@ import gymnasium as _gymnasium
 
 from blockenv.cohort import Cohort
 from blockenv.observation import FEATURES
-from blockenv.rollout import EVALUATION_SEED, Informed, Placed, Policy, Result, play
+from blockenv.policies import Informed, Placed, Policy, Remembering, Student
+from blockenv.rollout import EVALUATION_SEED, Result, play
 from blockenv.scenarios import SCENARIOS, Scenario, ScenarioError
 
 __version__ = "0.1.0"
@@ -20,9 +21,11 @@ __all__ = [
     "Informed",
     "Placed",
     "Policy",
+    "Remembering",
     "Result",
     "Scenario",
     "ScenarioError",
+    "Student",
     "play",
 ]
 

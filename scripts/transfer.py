@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from benchmarks.statistics import Estimate
-    from blockenv.rollout import Policy
+    from blockenv.policies import Policy
     from blockenv.scenarios import Scenario
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")

@@ -144,7 +144,10 @@ def test_evidence_leaves_weight_to_some() -> None:
 
 def test_the_log_says_what_happened() -> None:
     world = get("Omnichannel-v0")
-    cohort, rng = Cohort(world, np.full(3000, 3, np.uint64), np.arange(3000)), np.random.default_rng(0)
+    cohort, rng = (
+        Cohort(world, np.full(3000, 3, np.uint64), np.arange(3000), compiled_code=False),
+        np.random.default_rng(0),
+    )
     decay, met = history.ledger(world).long_decay, np.zeros(3, int)
     for _ in range(20):
         before = cohort.log

@@ -9,17 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from agents.agent import AgentError, Unwatched, parsed, training_seed
-from agents.caps import (
-    FOREVER,
-    GAPS,
-    CapSettings,
-    FrequencyCap,
-    Lives,
-    RecencyFrequencyMonetary,
-    TuningSettings,
-    values_of,
-)
-from agents.rules import Cap, Caps, Silence
+from agents.caps import GAPS, CapSettings, FrequencyCap, RecencyFrequencyMonetary
+from agents.lives import Lives, lives_for
+from agents.rotation import FOREVER, Cap, Caps, TuningSettings
+from agents.rules import Silence
 from blockenv import Scenario, play
 from blockenv.cohort import Cohort
 from blockenv.scenarios import get
@@ -30,7 +23,7 @@ SMALL = {"customers": 48, "days": 60}
 
 def value(rule: Any) -> float:
     """Mean value on the customers the rule is tuned on."""
-    return float(values_of([rule], rule, 0)[0])
+    return float(lives_for(rule, 0).values([rule])[0].mean())
 
 
 def cap(world: str, **settings: Any) -> FrequencyCap:
@@ -142,7 +135,7 @@ def test_the_tuned_gap_is_the_best_of_all_that_were_tried() -> None:
         other = cap("Frequency-v0", customers=128, days=90, messages=[1])
         other.gap = gap
         others.append(other)
-    values = dict(zip((*GAPS, FOREVER), values_of(others, agent, 0), strict=True))
+    values = dict(zip((*GAPS, FOREVER), lives_for(agent, 0).values(others).mean(axis=1), strict=True))
     assert tried
     assert max(value for value, _ in tried) == values[agent.gap]
     searched = [*GAPS[::2], FOREVER]
@@ -191,7 +184,7 @@ def test_no_life_is_played_twice(monkeypatch: pytest.MonkeyPatch) -> None:
         played.append(len(args[3]))
         return play(*args, **kwargs)
 
-    monkeypatch.setattr("agents.caps.play", spying)
+    monkeypatch.setattr("agents.lives.play", spying)
     scene, customers = won_back(), np.arange(40)
     cohort = Cohort(scene, np.full(40, training_seed(2, 2), np.uint64), customers)
     opted_in = cohort.traits.opted_in
@@ -220,7 +213,7 @@ def test_tuning_sees_training_customers_only(monkeypatch: pytest.MonkeyPatch) ->
         seeds.append(args[2])
         return play(*args, **kwargs)
 
-    monkeypatch.setattr("agents.caps.play", spying)
+    monkeypatch.setattr("agents.lives.play", spying)
     cap("Frequency-v0", customers=8, days=5).fit(3, Unwatched())
     assert set(seeds) == {3 * 64 + 2}
 

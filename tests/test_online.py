@@ -17,7 +17,7 @@ from benchmarks.online import Commit, OnlineBandit, newcomer
 from benchmarks.references import fitting
 from benchmarks.verification import verify
 from blockenv import play
-from blockenv.rollout import Student
+from blockenv.policies import Student
 from blockenv.scenarios import get
 
 WORLD = get("Frequency-v0")

@@ -142,7 +142,7 @@ def test_it_learns_from_training_customers_and_judges_on_others(monkeypatch: pyt
         served[kwargs["days"]] |= set(args[3].tolist())
         return play(*args, **kwargs)
 
-    monkeypatch.setattr("agents.caps.play", spying)
+    monkeypatch.setattr("agents.lives.play", spying)
     agent(two_kinds(), customers=16, days=7, judges=32, judged_days=8).fit(3, Unwatched())
     assert seeds == {training_seed(3, 2)}
     assert len(served[7]) > 16

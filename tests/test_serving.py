@@ -13,7 +13,7 @@ from agents.tensor_dqn import TensorDQN
 from agents.tensor_learning import TensorLearning
 from agents.tensor_ppo import TensorPPO
 from blockenv import Policy, Result, Scenario, play
-from blockenv.rollout import Student
+from blockenv.policies import Student
 from blockenv.scenarios import get
 from tests.test_agents_contract import generous, tastes, world
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockenv.observation import layout
-from blockenv.rollout import Policy
+from blockenv.policies import Policy
 from blockenv.scenarios import Scenario
 from calibration.estimation.hints import HintMap
 
