@@ -8,7 +8,7 @@ OUT ?= runs/$(basename $(notdir $(SUITE)))
 .PHONY: help leaderboard test check browser
 
 help:
-	@echo "make leaderboard   set up, train every agent family, rank them (about ten minutes on two cores)"
+	@echo "make leaderboard   set up, train every agent family, rank them (about five minutes on two cores)"
 	@echo "make test          set up, run the tests"
 	@echo "make check         set up, then lint, types and import contracts"
 	@echo "make browser       set up, get a Chromium for the tests of the HTML page where there is none"

@@ -6,24 +6,61 @@ Nothing is typed by hand: the sections are whatever the results say, and a test 
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+from benchmarks.page.build import read_findings
 from benchmarks.tables import ATTAINABLE, labelled
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "benchmarks" / "results" / "quick" / "leaderboard.csv"
 STATISTICS = ROOT / "benchmarks" / "results" / "statistics.json"
+CANON = ROOT / "benchmarks" / "results" / "canon"
 
 
-def with_leaderboard(text: str, table: Path = TABLE, statistics: Path = STATISTICS) -> str:
-    """`text` with what stands between its marks replaced by the leaderboard of `table` and what its statistics are worth.
+def with_leaderboard(text: str, table: Path = TABLE, statistics: Path = STATISTICS, canon: Path = CANON) -> str:
+    """`text` with what stands between its marks replaced by what the results say.
+
+    Args:
+        text: of the README.
+        table: the leaderboard.
+        statistics: what its statistics are worth.
+        canon: the folder of results on the whole canon.
 
     Raises:
-        ValueError: a mark is missing.
+        ValueError: a mark is missing, or findings cannot be read.
         OSError: the table or the statistics cannot be read.
     """
     words = str(json.loads(statistics.read_text(encoding="utf-8"))["words"])
-    return between(between(text, "leaderboard", section(table)), "statistics", f"{words}\n")
+    text = between(between(text, "leaderboard", section(table)), "statistics", f"{words}\n")
+    return between(text, "canon", over_canon(read_findings(canon)))
+
+
+def over_canon(findings: Mapping[str, Any]) -> str:
+    """Mean scores over all scenarios, and which neighbours in that order can be told apart."""
+    entries, first = findings["overall"]["entries"], findings["scenarios"][0]
+    scores = (
+        f"{entry['label']} {entry['score'][0]:z.0f} [{entry['score'][1]:z.0f}, {entry['score'][2]:z.0f}]"
+        for entry in entries
+    )
+    told: dict[bool, list[str]] = {True: [], False: []}
+    in_order = pairwise(entry["agent"] for entry in entries)
+    compared = {(each["better"], each["than"]): each["difference"] for each in findings["overall"]["neighbours"]}
+    for better, than in in_order:
+        lead, low, high = compared[better, than]
+        pair = f"{labelled(better)} and {labelled(than)} ({lead:+.1f} [{low:+.1f}, {high:+.1f}])"
+        told[low > 0.0].append(pair)
+    seeds = max(entry["seeds"] for entry in entries)
+    lines = [
+        f"Mean scores over {len(findings['scenarios'])} scenarios, {first['customers']:,} held-out customers and {seeds} "
+        f"training seeds, with 95 % intervals: {', '.join(scores)}."
+    ]
+    if told[False]:
+        lines.append(f"Neighbours in this order whose difference may be nothing: {', '.join(told[False])}.")
+    if told[True]:
+        lines.append(f"Told apart: {', '.join(told[True])}.")
+    return "\n".join(lines) + "\n"
 
 
 def between(text: str, name: str, content: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.document import Entry, entries, fields, page, table
-from benchmarks.readme import with_leaderboard
+from benchmarks.readme import over_canon, with_leaderboard
 from blockenv.scenarios import SCENARIOS, Channel, Scenario, Segment
 from blockenv.scenarios.schema import Label, Provenance
 from scripts.document import PAGE, README, app
@@ -162,6 +162,26 @@ def test_the_readme_shows_the_committed_leaderboard(tmp_path: Path) -> None:
     assert "stale" in stale.output
     with pytest.raises(ValueError, match="expected the marks"):
         with_leaderboard("no marks here")
+
+
+def test_the_readme_tells_which_neighbours_on_the_canon_are_told_apart() -> None:
+    def entry(agent: str, score: list[float]) -> dict[str, Any]:
+        return {"agent": agent, "label": agent, "seeds": 5, "score": score}
+
+    pairs = [("a", "b", [1.0, -0.5, 2.5]), ("b", "c", [4.0, 3.0, 5.0]), ("c", "a", [-5.0, -6.0, -4.0])]
+    findings = {
+        "scenarios": [{"customers": 4096}, {"customers": 4096}],
+        "overall": {
+            "entries": [entry("a", [9.0, 8.0, 10.0]), entry("b", [8.0, 7.0, 9.0]), entry("c", [-4.4, -5.0, -3.0])],
+            "neighbours": [{"better": one, "than": other, "difference": lead} for one, other, lead in pairs],
+        },
+    }
+    assert over_canon(findings).splitlines() == [
+        "Mean scores over 2 scenarios, 4,096 held-out customers and 5 training seeds, with 95 % intervals: "
+        "a 9 [8, 10], b 8 [7, 9], c -4 [-5, -3].",
+        "Neighbours in this order whose difference may be nothing: a and b (+1.0 [-0.5, +2.5]).",
+        "Told apart: b and c (+4.0 [+3.0, +5.0]).",
+    ]
 
 
 def _shared_defaults(text: str) -> list[tuple[str, str]]:
