@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,3 +25,24 @@ def browser() -> Iterator[Any]:
             pytest.skip(f"there is no Chromium that runs: {words}")
         yield found
         found.close()
+
+
+@pytest.fixture
+def visit(browser: Any, folder: Path) -> Iterator[browsers.Visit]:
+    """The page in a test file's own `folder`, open at a desk; nothing to complain about when the test is over."""
+    found = browsers.Visit(browser, folder)
+    yield found
+    assert found.complaints == []
+    found.context.close()
+
+
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for what a test file compiles, and nothing remembered from other tests or for them."""
+    from blockenv.compiled import choice
+
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        patch.setattr(choice, "_ready", {})
+        yield folder

@@ -21,20 +21,11 @@ FULL = get({**EVERYTHING.model_dump(), "name": "Full-v0", "observe": "full"})
 FEW, MANY = get("Frequency-v0"), FULL  # between them all the code there is
 N = 300
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 needs_compiler = pytest.mark.skipif(library.compiler() is None, reason="no C compiler on this machine")
 same_rounding = pytest.mark.skipif(
     digest(elementary()) != ELEMENTARY, reason="NumPy's elementary functions round differently on this machine"
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for what is compiled here, and nothing remembered from other tests or for them."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setenv("XDG_CACHE_HOME", str(folder))
-        patch.setattr(choice, "_ready", {})
-        yield folder
 
 
 @pytest.fixture
@@ -219,12 +210,12 @@ def test_a_compiler_that_fails_is_quoted() -> None:
 
 
 @needs_compiler
-def test_what_was_compiled_is_kept(own_folder: Path) -> None:
+def test_what_was_compiled_is_kept(own_cache: Path) -> None:
     text = "int number(void) { return 41; }"
     assert not library.is_kept(text)
     assert library.load(text).number() == 41
     assert library.is_kept(text)
-    assert list((own_folder / "blockenv").glob("*.so"))
+    assert list((own_cache / "blockenv").glob("*.so"))
     assert not library.is_kept(text + " ")
 
 

@@ -1,9 +1,7 @@
 """What recorded operations become in C: every way of writing them down gives what NumPy gives."""
 
 import ctypes
-from collections.abc import Iterator
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,18 +20,13 @@ WIDTHS = (1, 2, 3, 4, 5, 7, 8, 9, 12, 14, 16, 19)
 SIZES = (1, BLOCK - 1, BLOCK, 3 * BLOCK + 5)
 RNG = np.random.default_rng(3)
 
-pytestmark = pytest.mark.skipif(library.compiler() is None, reason="no C compiler on this machine")
+pytestmark = [
+    pytest.mark.skipif(library.compiler() is None, reason="no C compiler on this machine"),
+    pytest.mark.usefixtures("own_cache"),
+]
 same_rounding = pytest.mark.skipif(
     digest(elementary()) != ELEMENTARY, reason="NumPy's elementary functions round differently on this machine"
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setenv("XDG_CACHE_HOME", str(folder))
-        yield folder
 
 
 def made(known: dict[str, Argument], stores: list[Store]) -> Any:

@@ -3,7 +3,6 @@
 import copy
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -188,14 +187,6 @@ def test_every_command_is_named(folder: Path) -> None:
 
 
 # --- in a browser ---
-
-
-@pytest.fixture
-def visit(browser: Any, folder: Path) -> Iterator[Visit]:
-    found = Visit(browser, folder)
-    yield found
-    assert found.complaints == []
-    found.context.close()
 
 
 def agents_of(visit: Visit, caption: str) -> list[str]:

@@ -5,7 +5,6 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,14 +123,6 @@ def test_the_committed_cards_are_of_the_canon_as_it_is() -> None:
 
 
 # --- in a browser ---
-
-
-@pytest.fixture
-def visit(browser: Any, folder: Path) -> Iterator[Visit]:
-    found = Visit(browser, folder)
-    yield found
-    assert found.complaints == []
-    found.context.close()
 
 
 def test_sorting_works_by_mouse_and_by_keyboard(visit: Visit) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from blockenv.observation import FEATURES, HIDDEN
-from blockenv.scenarios import SCENARIOS, Channel, Record, Scenario, Style
+from blockenv.scenarios import SCENARIOS, Channel, Record, Scenario, Style, get
 from blockenv.scenarios.schema import Bond, Calendar, Commerce, Fatigue, Response, Spread
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,7 +104,9 @@ def test_what_the_pages_say_of_single_scenarios_holds() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_scenarios_named_in_the_pages_exist(page: Path) -> None:
     named = set(re.findall(r"\b([A-Z][A-Za-z]+-v0)\b", page.read_text(encoding="utf-8")))
-    assert named <= {*SCENARIOS, "Custom-v0"}
+    worlds = {get(str(path)).name for path in (ROOT / "configs" / "worlds").glob("*.yaml")}
+    assert len(worlds) > 3
+    assert named <= {*SCENARIOS, *worlds, "Custom-v0"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
